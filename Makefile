@@ -1,0 +1,141 @@
+# interlock: race-safe checkpoints and leased worktrees for git.
+#
+#   make quickstart      install what is needed, build, and show it working
+#   make check           set up, build, and run every test
+#   make help            everything else
+#
+# Settings can be given on the command line or in config.mak:
+#   V=1                  show the commands
+#   DEVELOPER=1          warnings are errors
+#   SANITIZE=address,undefined  (or thread)
+#   LIBGIT2=static       the default: libgit2 without its network part
+#   LIBGIT2=shared       the system's shared libgit2 (starts 6 ms slower)
+#   prefix, DESTDIR      where install puts things
+#   TEST_GIT=<dir>       run the tests with the git in this directory
+#   TEST_JOBS=<n>        how many test files run at once
+#   ROUNDS=<n>           rounds of check-stress
+#   B=<dir>              build directory
+
+-include config.mak
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+prefix ?= /usr/local
+bindir = $(prefix)/bin
+mandir = $(prefix)/share/man
+docdir = $(prefix)/share/doc/interlock
+
+LIBGIT2 ?= static
+CC ?= cc
+CFLAGS ?= -O2 -g
+TEST_JOBS ?= $(shell nproc)
+B ?= build$(if $(SANITIZE),-$(subst $(comma),-,$(SANITIZE)))$(if $(filter shared,$(LIBGIT2)),-shared)
+comma := ,
+
+ifndef V
+Q := @
+SAY = @printf '  %-5s %s\n'
+else
+Q :=
+SAY = @:
+endif
+
+WARN = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+       -Wwrite-strings -Wvla -Wformat=2 -Wimplicit-fallthrough
+ifeq ($(DEVELOPER),1)
+WARN += -Werror
+endif
+ifdef SANITIZE
+INSTRUMENT = -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+endif
+BASE_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -ffile-prefix-map=$(CURDIR)=. $(WARN) $(INSTRUMENT)
+
+# ---- libraries ---------------------------------------------------------------
+
+ifeq ($(LIBGIT2),static)
+GIT2_LIBS = -Wl,-Bstatic -lgit2 -lhttp_parser -lmbedcrypto -lpcre2-8 -Wl,-Bdynamic
+GIT2_STUBS = $(B)/lib/git/nonetwork.o
+else ifeq ($(LIBGIT2),shared)
+GIT2_LIBS = -lgit2
+GIT2_STUBS =
+else
+$(error LIBGIT2 is 'static' or 'shared', not '$(LIBGIT2)')
+endif
+LIBS = $(GIT2_LIBS) -Wl,-Bstatic -ljansson -lbsd -lmd -lz -Wl,-Bdynamic -pthread
+
+# ---- floors: each sees only itself and what lies below it ----------------------
+
+FLOORS = face work git sys base
+SEES_base = base
+SEES_sys  = sys base
+SEES_git  = git sys base
+SEES_work = work git sys base
+SEES_face = face base
+SEES_cmd  = face work git sys base
+iquote = $(foreach f,$(SEES_$(1)),-iquote lib/$(f))
+
+PROGRAMS = git-cas-ref git-shadow-commit
+cmd_git-cas-ref = cmd/git-cas-ref.c $(wildcard cmd/cas-ref-*.c)
+cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow-*.c)
+
+floor_src = $(filter-out lib/git/nonetwork.c,$(wildcard lib/$(1)/*.c))
+floor_obj = $(patsubst %.c,$(B)/%.o,$(call floor_src,$(1)))
+ARCHIVES = $(foreach f,$(FLOORS),$(B)/lib$(f).a)
+BINARIES = $(addprefix $(B)/,$(PROGRAMS))
+
+all: $(BINARIES)
+
+define floor_rules
+$(B)/lib/$(1)/%.o: lib/$(1)/%.c $(B)/flags
+	$$(SAY) CC $$<
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(BASE_CFLAGS) $$(CFLAGS) $$(CPPFLAGS) $(call iquote,$(1)) -MMD -MP -c -o $$@ $$<
+$(B)/lib$(1).a: $(call floor_obj,$(1))
+	$$(SAY) AR $$@
+	$$(Q)rm -f $$@ && $$(AR) rcs $$@ $$^
+endef
+$(foreach f,$(FLOORS),$(eval $(call floor_rules,$(f))))
+
+$(B)/cmd/%.o: cmd/%.c $(B)/flags
+	$(SAY) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) $(call iquote,cmd) -MMD -MP -c -o $@ $<
+
+define program_rules
+$(B)/$(1): $(patsubst %.c,$(B)/%.o,$(cmd_$(1))) $(ARCHIVES) $(GIT2_STUBS)
+	$$(SAY) LINK $$@
+	$$(Q)$$(CC) $$(BASE_CFLAGS) $$(CFLAGS) $$(LDFLAGS) -o $$@ $(patsubst %.c,$(B)/%.o,$(cmd_$(1))) \
+		$$(GIT2_STUBS) $$(ARCHIVES) $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program_rules,$(p))))
+
+# Rebuild everything when the flags change.
+FLAGS = $(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) $(LDFLAGS) $(LIBS)
+$(B)/flags: FORCE
+	$(Q)mkdir -p $(B)
+	$(Q)printf '%s\n' '$(FLAGS)' | cmp -s - $@ || printf '%s\n' '$(FLAGS)' >$@
+
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+# ---- unit tests and test helpers -----------------------------------------------
+
+UNIT = $(patsubst t/unit/%.c,$(B)/t/unit/%,$(wildcard t/unit/test-*.c))
+HELPERS = $(patsubst t/helper/%.c,$(B)/t/helper/%,$(wildcard t/helper/*.c))
+
+$(B)/t/unit/%: t/unit/%.c $(ARCHIVES) $(GIT2_STUBS)
+	$(SAY) UNIT $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) $(call iquote,cmd) -MMD -MP -o $@ $< \
+		$(GIT2_STUBS) $(ARCHIVES) -lcmocka $(LIBS)
+
+$(B)/t/helper/%: t/helper/%.c $(B)/flags
+	$(SAY) HELP $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) -MMD -MP -o $@ $<
+
+test-build: all $(UNIT) $(HELPERS)
+
+.PHONY: FORCE all test-build
+FORCE:

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * gitconf: the settings that govern us, read once into a struct.
+ *
+ * Order: command line option (the command overwrites the field) > environment
+ * GIT_INTERLOCK_* > interlock.* in git config > default. A malformed value is
+ * FAIL_USAGE that names its source; it is never replaced by a default.
+ */
+#ifndef GITCONF_H
+#define GITCONF_H
+
+#include "fail.h"
+
+struct repo;
+
+struct gitconf {
+	/* interlock.* */
+	int64_t lock_timeout;	    /* ms; lockTimeout / GIT_INTERLOCK_LOCK_TIMEOUT, 10s */
+	int64_t max_file_size;	    /* bytes; maxFileSize / GIT_INTERLOCK_MAX_FILE_SIZE, 100 MiB */
+	int64_t max_snapshot_bytes; /* bytes; maxSnapshotBytes / GIT_INTERLOCK_MAX_SNAPSHOT_BYTES, 2
+				       GiB */
+	bool allow_home;	    /* allowHome / GIT_INTERLOCK_ALLOW_HOME: save in $HOME or / */
+	bool durable;		    /* durability = process | full / GIT_INTERLOCK_DURABILITY */
+	char *session;		    /* session / GIT_INTERLOCK_SESSION, or NULL */
+
+	/* git's own, as git would see them */
+	char *user_name; /* NULL when unset */
+	char *user_email;
+	char *author_name, *author_email, *committer_name, *committer_email;
+	int log_all_ref_updates; /* -1 unset, 0 no, 1 yes, 2 always */
+	bool autocrlf;		 /* true or input */
+	char *excludes_file;	 /* core.excludesFile, expanded; NULL when unset */
+	char *attributes_file;	 /* core.attributesFile, expanded; NULL when unset */
+	bool file_mode;		 /* core.fileMode */
+	bool trust_ctime;	 /* core.trustctime */
+	bool check_stat_minimal; /* core.checkStat = minimal */
+	char *hooks_path;	 /* core.hooksPath; NULL when unset */
+	char *engine; /* interlock.engine / GIT_INTERLOCK_ENGINE: auto, native, git; NULL */
+};
+
+/* Fills repo->conf. Called by repo_open(). */
+int gitconf_read(struct repo *repo, struct fail *fail);
+void gitconf_release(struct gitconf *conf);
+
+#endif

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * odb: reading objects by id, whichever engine the repository has.
+ *
+ * Native: libgit2's object database. git: one `git cat-file --batch` that stays
+ * open. `treebag` holds tree objects that exist only in memory so far; odb_read
+ * looks there first.
+ *
+ * Not thread-safe: one thread at a time.
+ */
+#ifndef ODB_H
+#define ODB_H
+
+#include "bytes.h"
+#include "fail.h"
+#include "oid.h"
+#include "spawn.h"
+
+struct repo;
+struct git_odb;
+struct treebag;
+
+struct odb {
+	struct repo *repo;
+	struct git_odb *native;	   /* opened at first use */
+	struct coprocess cat_file; /* started at first use */
+	struct argv env;     /* more environment for the co-process (a private object directory) */
+	struct treebag *bag; /* may be NULL; not owned */
+};
+
+void odb_init(struct odb *odb, struct repo *repo);
+void odb_release(struct odb *odb);
+
+/* Replaces `out` with the content. FAIL_GONE when there is no such object. */
+int odb_read(struct odb *odb, const struct oid *oid, enum object_type *type, struct bytes *out,
+	     struct fail *fail);
+
+/* odb_read() that insists on a type; FAIL_CORRUPT for another one. */
+int odb_read_type(struct odb *odb, const struct oid *oid, enum object_type type, struct bytes *out,
+		  struct fail *fail);
+
+/* The type only; FAIL_GONE when there is no such object. */
+int odb_type(struct odb *odb, const struct oid *oid, enum object_type *type, struct fail *fail);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * proc: who is that process, for messages.
+ *
+ * A pid alone never decides anything (pids are reused, and hidden in other
+ * namespaces); what is found here is only ever shown to people.
+ */
+#ifndef PROC_H
+#define PROC_H
+
+#include "bytes.h"
+
+/* "pid 812 (git-shadow-commit)"; the command is left out when /proc hides it. */
+void proc_describe(pid_t pid, struct bytes *out);
+
+/* A process that has the regular file `path` open, or 0 when none can be seen. */
+pid_t proc_find_opener(const char *path);
+
+#endif
