@@ -42,6 +42,9 @@ const char *commit_trailer_nth(const struct commit *commit, const char *key, siz
 int commit_format(struct repo *repo, const struct oid *tree, const struct oid *parents,
 		  size_t parent_count, const char *message, struct bytes *out, struct fail *fail);
 
+/* Appends "name <email> seconds zone" as the committer line has it (also for reflogs). */
+int commit_committer(struct repo *repo, struct bytes *out, struct fail *fail);
+
 /* The fixed commit with an empty tree at which every segment starts. */
 void commit_segment_root(enum hash_algo algo, struct bytes *content, struct oid *oid);
 
