@@ -136,10 +136,11 @@ static void take_core(struct repo *repo, const char *name, const char *value)
 		repo_use_git(repo, "core.symlinks=false");
 	else if (!strcmp(name, "ignorecase") && git_bool_is(repo, "core.ignoreCase", value, true))
 		repo_use_git(repo, "core.ignoreCase=true");
-	else if (!strcmp(name, "sparsecheckout") &&
-		 git_bool_is(repo, "core.sparseCheckout", value, true))
-		repo_use_git(repo, "sparse checkout");
-	else if (!strcmp(name, "worktree"))
+	else if (!strcmp(name, "sparsecheckout")) {
+		repo->sparse = git_bool_is(repo, "core.sparseCheckout", value, true);
+		if (repo->sparse)
+			repo_use_git(repo, "sparse checkout");
+	} else if (!strcmp(name, "worktree"))
 		repo_use_git(repo, "core.worktree");
 	else if (!strncmp(name, "fsync", 5))
 		repo_use_git(repo, "core.fsync");

@@ -34,6 +34,7 @@ struct repo {
 	char *worktree_id; /* NULL in the main worktree */
 	enum hash_algo algo;
 	bool bare;
+	bool sparse;	  /* core.sparseCheckout */
 	bool refs_by_git; /* refs are not plain files, or we cannot know: git reads and writes them
 			   */
 	enum engine engine;
