@@ -56,11 +56,7 @@ static bool head_has_files(const struct capture *c, const struct capture_options
 
 /* ---- natively -------------------------------------------------------------------------------- */
 
-/*
- * A literal path below the work tree for what the user typed. FAIL_ENGINE for
- * anything that is more than a plain path: git knows pathspecs.
- */
-static int literal_path(struct repo *repo, const char *given, char **out, struct fail *fail)
+int capture_literal_path(struct repo *repo, const char *given, char **out, struct fail *fail)
 {
 	struct bytes path = BYTES_INIT;
 	const char *p = given;
@@ -108,7 +104,7 @@ static int literal_paths(struct repo *repo, const struct capture_options *option
 	for (size_t i = 0; i < options->path_count; i++) {
 		char *path;
 
-		if (literal_path(repo, options->paths[i], &path, fail) < 0)
+		if (capture_literal_path(repo, options->paths[i], &path, fail) < 0)
 			return fail->kind;
 		argv_take(paths, path);
 		/* The top itself is everything: there is nothing partial about it. */

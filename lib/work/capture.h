@@ -58,6 +58,13 @@ struct capture {
 int capture_run(struct repo *repo, const struct capture_options *options, struct capture *out,
 		struct fail *fail);
 
+/*
+ * The path from the top of the work tree for what was typed in the current
+ * directory. FAIL_ENGINE for anything that is more than a plain path below the
+ * work tree: git knows pathspecs. The caller frees `out`.
+ */
+int capture_literal_path(struct repo *repo, const char *given, char **out, struct fail *fail);
+
 /* Partial captures: the same paths laid over another tree (a peer has saved meanwhile). */
 int capture_rebase(struct capture *capture, const struct oid *on_tree, struct fail *fail);
 

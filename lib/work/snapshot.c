@@ -28,6 +28,7 @@ struct save {
 	struct lock objects;
 	struct pack *pack;
 	char *message;
+	struct argv paths; /* from the top of the work tree, for Shadow-Path */
 	int64_t deadline;
 };
 
@@ -276,8 +277,8 @@ static int append_once(struct save *s, const struct ref_lock *lock, const struct
 		.session = s->options->session,
 		.message = s->message,
 		.trailers = s->options->trailers,
-		.paths = s->options->paths,
-		.path_count = s->options->path_count,
+		.paths = (const char *const *)s->paths.items,
+		.path_count = s->paths.count,
 		.skipped = skipped->len ? skipped : NULL,
 		.deadline = s->deadline,
 	};
@@ -299,6 +300,8 @@ static int append(struct save *s, struct fail *fail)
 	struct ref_lock lock = REF_LOCK_INIT;
 	struct bytes skipped = BYTES_INIT;
 
+	/* The scan's time does not count: waiting begins here. */
+	s->deadline = clock_deadline(s->repo->conf.lock_timeout);
 	list_skipped(s, &skipped);
 	s->out->mended = s->chain.corrupt;
 	if (ref_lock_take(s->repo, s->chain.name, s->deadline, &lock, fail) == 0)
@@ -336,6 +339,7 @@ static int begin(struct save *s, struct fail *fail)
 		s->out->chain = mem_strdup(named);
 	else if (checkpoint_ref(s->repo, &s->out->chain, fail) < 0)
 		return fail->kind;
+	name_paths(s);
 	if (lock_objects(s, fail) < 0 ||
 	    chain_read(s->repo, &s->odb, s->out->chain, &s->chain, fail) < 0)
 		return fail->kind;
@@ -393,6 +397,7 @@ int snapshot_save(struct repo *repo, const struct snapshot_options *options, str
 		capture_release(&s.capture);
 	chain_release(&s.chain);
 	odb_release(&s.odb);
+	argv_release(&s.paths);
 	free(s.message);
 	return fail->kind;
 }
