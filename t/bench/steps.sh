@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
+# shellcheck shell=sh disable=SC2094  # unique does not read
+#
+# steps.sh: what happens between timed runs, outside the clock: edits before one,
+# checks after one. Sourced by run, and by the shell that pair starts, which sets
+# SIDE, ROUND and OUT.
+
+wrong() {
+    echo "bench: $*" >&2
+    return 1
+}
+
+# ---- edits ---------------------------------------------------------------------
+
+# No two edits of a whole benchmark write the same content: nobody finds his objects there.
+unique() {
+    echo "/* ${ROW:-} ${RUN:-} ${SIDE:-} ${ROUND:-} $1 */"
+}
+
+# The 20 files of $EDITS get a line more, and each gets a new file beside it.
+edit_forty() {
+    while read -r path; do
+        unique "$path" >>"$path"
+        unique "$path" >"$path.new.c"
+    done <"$EDITS"
+}
+
+# The first file of $EDITS gets a line more.
+edit_one() {
+    read -r path <"$EDITS"
+    unique "$path" >>"$path"
+}
+
+# ---- checks --------------------------------------------------------------------
+
+# The tree that git writes for what is there now: from a copy of the index (warm)
+# or from nothing (cold).
+git_tree() {
+    check=.git/check-index
+    rm -f "$check"
+    [ "$1" = cold ] || cp -p .git/index "$check"
+    GIT_INDEX_FILE=$check git add -A &&
+        GIT_INDEX_FILE=$check git write-tree
+}
+
+# Compares the tree of checkpoint $1 with tree $2.
+same_tree() {
+    saved=$(git rev-parse --verify -q "$1^{tree}") ||
+        wrong "'$1' is not a checkpoint" || return 1
+    [ "$saved" = "$2" ] ||
+        wrong "saved tree $saved is not git's $2 in $(pwd)"
+}
+
+# After a timed save. EXPECT is set where the tree is the same in every round.
+check_save() {
+    [ "$SIDE" = a ] || return 0
+    same_tree "$(cat "$OUT")" "${EXPECT:-$(git_tree warm)}"
+}
+
+# After a throughput run: as many different ids as there were saves, all of them in
+# the chain, and each with the file that its session had just written.
+check_throughput() {
+    want=$((PROCESSES * SAVES))
+    cat "$NOTES"/* >"$NOTES.all"
+    case $SIDE in
+    a) git-shadow-commit log --json | sed -n 's/.*"commit" *: *"\([0-9a-f]*\)".*/\1/p' ;;
+    b) git rev-list refs/bench/recipe ;;
+    esac | sort -u >"$NOTES.chain"
+    cut -d' ' -f1 "$NOTES.all" | sort -u | comm -12 - "$NOTES.chain" >"$NOTES.kept"
+    kept=$(wc -l <"$NOTES.kept")
+    [ "$kept" -eq "$want" ] || wrong "$((want - kept)) of $want saves lost" || return 1
+    right=$(sed 's/\([0-9a-f]*\) \([0-9]*\) .*/\1:session-\2/' "$NOTES.all" |
+        git cat-file --batch | awk 'NR % 3 == 2' | paste -d' ' - "$NOTES.all" |
+        awk '$1 == $4 && $2 == $5' | wc -l)
+    [ "$right" -eq "$want" ] || wrong "$((want - right)) of $want saves hold another's file"
+}
+
+check_batch() {
+    made=$(git for-each-ref --format='%(refname)' refs/bench/batch | wc -l)
+    [ "$made" -eq "$BATCH" ] || wrong "$made of $BATCH refs were made"
+}
