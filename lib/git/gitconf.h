@@ -9,6 +9,7 @@
 #ifndef GITCONF_H
 #define GITCONF_H
 
+#include "argv.h"
 #include "fail.h"
 
 struct repo;
@@ -27,19 +28,31 @@ struct gitconf {
 	char *user_name; /* NULL when unset */
 	char *user_email;
 	char *author_name, *author_email, *committer_name, *committer_email;
-	int log_all_ref_updates; /* -1 unset, 0 no, 1 yes, 2 always */
-	bool autocrlf;		 /* true or input */
-	char *excludes_file;	 /* core.excludesFile, expanded; NULL when unset */
-	char *attributes_file;	 /* core.attributesFile, expanded; NULL when unset */
-	bool file_mode;		 /* core.fileMode */
-	bool trust_ctime;	 /* core.trustctime */
-	bool check_stat_minimal; /* core.checkStat = minimal */
-	char *hooks_path;	 /* core.hooksPath; NULL when unset */
+	int log_all_ref_updates;  /* -1 unset, 0 no, 1 yes, 2 always */
+	bool autocrlf;		  /* true or input */
+	char *excludes_file;	  /* core.excludesFile, expanded; NULL when unset */
+	char *attributes_file;	  /* core.attributesFile, expanded; NULL when unset */
+	bool file_mode;		  /* core.fileMode */
+	bool trust_ctime;	  /* core.trustctime */
+	bool check_stat_minimal;  /* core.checkStat = minimal */
+	char *hooks_path;	  /* core.hooksPath; NULL when unset */
+	bool transaction_hook;	  /* a config-based reference-transaction hook (git 2.54+) */
+	struct argv config_hooks; /* names of all config-based hooks */
 	char *engine; /* interlock.engine / GIT_INTERLOCK_ENGINE: auto, native, git; NULL */
 };
 
-/* Fills repo->conf. Called by repo_open(). */
-int gitconf_read(struct repo *repo, struct fail *fail);
+/* The defaults, and what the environment says. */
+int gitconf_init(struct gitconf *conf, struct fail *fail);
+
+/*
+ * Takes one setting of git's config; `key` in its canonical form (section and
+ * variable in lower case). Later calls win. Settings that only git can honour
+ * are reported through repo_row(). NULL value: a key without '='.
+ */
+int gitconf_take(struct repo *repo, const char *key, const char *value, struct fail *fail);
+
+/* Lays the environment's settings over the config's; called last. */
+int gitconf_finish(struct repo *repo, struct fail *fail);
 void gitconf_release(struct gitconf *conf);
 
 #endif

@@ -2,9 +2,16 @@
 /*
  * odb: reading objects by id, whichever engine the repository has.
  *
- * Native: libgit2's object database. git: one `git cat-file --batch` that stays
- * open. `treebag` holds tree objects that exist only in memory so far; odb_read
- * looks there first.
+ * Native: libgit2's object database, which looks again for new packs before it
+ * says that an object is missing. git: one `git cat-file --batch` that stays
+ * open, and one `--batch-check` for questions about the type alone. Neither
+ * follows refs/replace: an id is its content.
+ *
+ * `bag` holds tree objects that exist only in memory so far; they are looked
+ * for there first.
+ *
+ * A co-process that ends or answers nonsense is FAIL_FATAL, never a missing
+ * object; the next call starts a new one. Its stderr is ours.
  *
  * Not thread-safe: one thread at a time.
  */
@@ -22,9 +29,10 @@ struct treebag;
 
 struct odb {
 	struct repo *repo;
-	struct git_odb *native;	   /* opened at first use */
-	struct coprocess cat_file; /* started at first use */
-	struct argv env;     /* more environment for the co-process (a private object directory) */
+	struct git_odb *native;	    /* opened at first use */
+	struct coprocess cat_file;  /* --batch, started at first use */
+	struct coprocess cat_check; /* --batch-check, started at first use */
+	struct argv env;     /* more environment for the co-processes (an object directory) */
 	struct treebag *bag; /* may be NULL; not owned */
 };
 

@@ -25,9 +25,12 @@
  * A "<ref>.lock" that is not the inode of I is somebody else's: it is waited
  * for until the deadline, named, and never broken.
  *
- * Deletes, several refs at once, symbolic targets, reftable and repositories
- * with a reference-transaction hook go through `git update-ref`, under the same
- * flock.
+ * Deletes, several refs at once, symbolic refs, the branch that HEAD names (its
+ * reflog is HEAD's too), per-worktree refs, reftable and repositories with a
+ * reference-transaction hook go through `git update-ref`, under the same flock.
+ * For these I is not linked: it says "git was writing". When its writer is dead,
+ * a "<ref>.lock" that is younger than I, that no process has open and that holds
+ * nothing or the new value is what the killed git left.
  */
 #ifndef REF_H
 #define REF_H
@@ -36,14 +39,23 @@
 #include "fail.h"
 #include "lock.h"
 #include "oid.h"
+#include "refname.h"
 
 struct repo;
 
-/* As git check-ref-format: FAIL_USAGE when `name` cannot be a ref under refs/. */
-int ref_check_name(const char *name, struct fail *fail);
-
-/* The value of a ref after following symbolic refs; FAIL_GONE when it does not exist. */
+/*
+ * The value of a ref after following symbolic refs. FAIL_GONE when it does not
+ * exist (also a symbolic ref to nothing), FAIL_CORRUPT when its file holds
+ * neither an id nor a symbolic ref (an empty file after a power loss: D19).
+ */
 int ref_read(struct repo *repo, const char *name, struct oid *oid, struct fail *fail);
+
+/* One step: an id, or the name that a symbolic ref points at (caller frees; else NULL). */
+int ref_read_raw(struct repo *repo, const char *name, struct oid *oid, char **target,
+		 struct fail *fail);
+
+/* FAIL_FATAL when another ref stands where a new ref's directory, or the new ref, would be. */
+int ref_check_room(struct repo *repo, const char *name, struct fail *fail);
 
 /* The per-ref flock. Not recursive. */
 struct ref_lock {
@@ -73,6 +85,7 @@ struct ref_swap {
 	const char *reason; /* for the reflog; may be NULL */
 	bool create_reflog;
 	bool no_deref; /* replace a symbolic ref itself */
+	bool mend;     /* a corrupt file counts as holding `old_oid` (our own refs only) */
 	int64_t deadline;
 };
 

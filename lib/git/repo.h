@@ -34,7 +34,9 @@ struct repo {
 	char *worktree_id; /* NULL in the main worktree */
 	enum hash_algo algo;
 	bool bare;
-	bool reftable; /* refs are not files: git reads and writes them */
+	bool sparse;	  /* core.sparseCheckout */
+	bool refs_by_git; /* refs are not plain files, or we cannot know: git reads and writes them
+			   */
 	enum engine engine;
 	char engine_reason[128];       /* why git: "sha256", "reftable", ...; "" when native */
 	struct file_modes modes;       /* of what we create, after core.sharedRepository */
@@ -60,6 +62,18 @@ void repo_close(struct repo *repo);
 
 /* Moves a native repository to the git engine (a row found later, during the scan). */
 void repo_use_git(struct repo *repo, const char *reason);
+
+struct spawn;
+
+/*
+ * Prepares "git" as a command on this repository: our own environment (so that
+ * git finds what it would find for the caller), no optional locks, no prompt,
+ * none of the user's hooks, no fsmonitor. The caller adds arguments and runs it.
+ */
+void repo_git(const struct repo *repo, struct spawn *cmd);
+
+/* The same, but the user's hooks run: for writing refs. */
+void repo_git_with_hooks(const struct repo *repo, struct spawn *cmd);
 
 /* Opens (creating) <common-dir>/interlock/<sub>; the caller closes the descriptor. */
 int repo_state_dir(struct repo *repo, const char *sub, struct fail *fail);

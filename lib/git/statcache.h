@@ -3,15 +3,26 @@
  * statcache: what we hashed last time, so that a dirty file is not read again.
  *
  * The user's index is never written, so a path that differs from it (modified
- * or untracked) would be hashed by every save. This file of our own remembers,
- * per worktree, "path with this stat data had this blob id".
+ * or untracked, or every path of a copied repository) would be hashed by every
+ * save. This file of our own remembers, per worktree, "path with this stat data
+ * had this blob id".
  *
- * A line is trusted only when mtime and ctime were at least two seconds older
- * than the scan that recorded it (coarse clocks, same-second edits: D14), and
- * only while no content conversion is configured.
+ *	struct statcache *cache = statcache_open(repo);
  *
- * Crash story: replaced in whole by rename; missing, unreadable, corrupt or of
- * another version means empty, which costs time and nothing else.
+ *	scan_run(...);				finds and adds
+ *	statcache_save(cache, repo, fail);
+ *	statcache_free(cache);
+ *
+ * A line is recorded only when mtime and ctime were at least two seconds older
+ * than statcache_open() (coarse clocks, same-second edits: D14). The id is that
+ * of the bytes as they are. `plain` says that no text conversion would change
+ * these bytes, whatever the attributes are: where conversion is configured only
+ * plain lines can be used.
+ *
+ * Crash story: the file is <common-dir>/interlock/cache/<worktree>, replaced in
+ * whole by rename. Missing, unreadable, corrupt or of another version means
+ * empty, which costs time and nothing else. Each line has a checksum of its own,
+ * so that a lookup needs to read no other line.
  */
 #ifndef STATCACHE_H
 #define STATCACHE_H
@@ -28,15 +39,21 @@ struct statcache;
 struct statcache *statcache_open(struct repo *repo);
 void statcache_free(struct statcache *cache);
 
-/* Fills oid and mode when the path is known with exactly this stat data. Thread-safe. */
-bool statcache_find(const struct statcache *cache, const char *path, size_t len,
-		    const struct stat *st, struct oid *oid);
+/* Fills oid and plain when the path is known with exactly this stat data. Thread-safe. */
+bool statcache_find(struct statcache *cache, const char *path, size_t len, const struct stat *st,
+		    struct oid *oid, bool *plain);
 
 /* Remembers a path for the next save; ignored when it is too young. Thread-safe. */
 void statcache_add(struct statcache *cache, const char *path, size_t len, const struct stat *st,
-		   const struct oid *oid);
+		   const struct oid *oid, bool plain);
 
-/* Writes what was found or added since it was opened, if that differs from the file. */
+/* Keep also the lines that nobody asks for: this scan does not see the whole tree. */
+void statcache_keep(struct statcache *cache);
+
+/*
+ * Writes what was found or added since it was opened, when that would save the
+ * next scan more work than the writing is.
+ */
 int statcache_save(struct statcache *cache, struct repo *repo, struct fail *fail);
 
 #endif

@@ -2,6 +2,7 @@
 #include "file.h"
 
 #include <bsd/stdlib.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -233,6 +234,27 @@ int file_replace(int dir, const char *name, const void *data, size_t len,
 		r = fail_errno(fail, "fsync the directory of '%s'", name);
 	bytes_release(&temporary);
 	return r;
+}
+
+int file_each_name(int dir, struct bytes *names, struct fail *fail)
+{
+	int fd = open_retry(dir, ".", O_RDONLY | O_DIRECTORY, 0);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!stream) {
+		fail_errno(fail, "list a directory");
+		if (fd >= 0)
+			close(fd);
+		return fail->kind;
+	}
+	while (errno = 0, (entry = readdir(stream)))
+		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+			bytes_add(names, entry->d_name, strlen(entry->d_name) + 1);
+	if (errno)
+		fail_errno(fail, "list a directory");
+	closedir(stream);
+	return fail->kind;
 }
 
 int file_sync_dir(int dir, const char *name, struct fail *fail)

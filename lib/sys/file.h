@@ -61,6 +61,9 @@ int file_replace(int dir, const char *name, const void *data, size_t len,
 /* Applies modes->extra to an open file or directory; 0 when there is nothing to add. */
 int file_share(int fd, const struct file_modes *modes, bool is_dir, struct fail *fail);
 
+/* Appends the names in an open directory, each with a NUL behind it; without "." and "..". */
+int file_each_name(int dir, struct bytes *names, struct fail *fail);
+
 int file_sync_dir(int dir, const char *name, struct fail *fail);
 
 /* A name that no other process uses: "<prefix><16 hex digits>". */

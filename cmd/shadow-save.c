@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/* git shadow-commit save */
+#include "shadow.h"
+
+#include "name.h"
+#include "quote.h"
+#include "snapshot.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SKIPPED_SHOWN 20 /* lines on a terminal; --json and the commit have the rest */
+
+struct save_options {
+	const char *message, *session, *ref;
+	struct argv trailer_args, trailers;
+	bool strict, allow_unchanged, best_effort, json, quiet;
+	int64_t lock_timeout;
+	int progress, verbose;
+	struct opt_args args;
+};
+
+static const char *const synopsis[] = {
+	"git shadow-commit [save] [<options>] [--] [<pathspec>...]",
+	"git shadow-commit log     [--session <id>] [--ref <ref> | --all] [--json|-z] [<git-log "
+	"options>]",
+	"git shadow-commit show    [<checkpoint>] [--json] [<git-show options>]",
+	"git shadow-commit diff    [<checkpoint> [<checkpoint>]] [<git-diff options>] [-- "
+	"<path>...]",
+	"git shadow-commit restore [<checkpoint>] [--dry-run] [--session <id>] [--staged] [-- "
+	"<path>...]",
+	"git shadow-commit expire  [--keep <n>] [--older-than <t>] [--dry-run] [--json]",
+	NULL,
+};
+
+static int parse(int argc, char **argv, struct save_options *o, struct fail *fail)
+{
+	const struct opt table[] = {
+		OPT_STRING('m', "message", &o->message, "message", "what this checkpoint is about"),
+		OPT_STRING(0, "session", &o->session, "id", "whose checkpoint it is"),
+		OPT_STRING(0, "ref", &o->ref, "ref", "save to this chain"),
+		OPT_LIST(0, "trailer", &o->trailer_args, "key=value", "add a trailer"),
+		OPT_FLAG(0, "strict", &o->strict, "exit 3 when something could not be recorded"),
+		OPT_FLAG(0, "allow-unchanged", &o->allow_unchanged,
+			 "record a checkpoint even when nothing changed"),
+		OPT_DURATION("lock-timeout", &o->lock_timeout,
+			     "how long to wait for the chain's lock"),
+		OPT_FLAG(0, "best-effort", &o->best_effort, "exit 0 whatever happens (for hooks)"),
+		OPT_FLAG(0, "json", &o->json, "print one JSON object"),
+		OPT_TRISTATE("progress", &o->progress, "show progress"),
+		OPT_FLAG('q', "quiet", &o->quiet, "print only errors"),
+		OPT_COUNT('v', "verbose", &o->verbose, "explain what is decided"),
+		OPT_END,
+	};
+	const struct opt_spec spec = {.synopsis = synopsis, .options = table};
+	int r = opt_parse(&spec, argc, argv, &o->args, fail);
+
+	for (size_t i = 0; r == OPT_OK && i < o->trailer_args.count; i++)
+		r = shadow_trailer(o->trailer_args.items[i], &o->trailers, fail);
+	return r;
+}
+
+/* ---- report ------------------------------------------------------------------------ */
+
+static void tell_skipped(const struct snapshot *saved)
+{
+	if (!saved->skipped_count)
+		return;
+	status_say("warning: %zu path(s) could not be recorded:", saved->skipped_count);
+	for (size_t i = 0; i < saved->skipped_count && i < SKIPPED_SHOWN; i++) {
+		struct bytes path = BYTES_INIT;
+
+		quote_c(saved->skipped[i].path, strlen(saved->skipped[i].path), &path);
+		status_say("    %s: %s", path.data, saved->skipped[i].reason);
+		bytes_release(&path);
+	}
+	if (saved->skipped_count > SKIPPED_SHOWN)
+		status_say("    ... and %zu more", saved->skipped_count - SKIPPED_SHOWN);
+}
+
+static int report(const struct save_options *o, const struct repo *repo,
+		  const struct snapshot *saved)
+{
+	char hex[OID_HEX_MAX + 1];
+
+	if (saved->mended && !o->quiet)
+		status_say("warning: '%s' was corrupt; the chain goes on from its last good value",
+			   saved->chain);
+	if (!o->quiet)
+		tell_skipped(saved);
+	if (o->verbose) {
+		shadow_explain_engine(repo);
+		status_say("chain: %s", saved->chain);
+		if (saved->unchanged)
+			status_say("nothing has changed since the last checkpoint");
+	}
+	puts(oid_hex(&saved->commit, hex));
+	return o->strict && saved->skipped_count ? STATUS_INCOMPLETE : STATUS_OK;
+}
+
+/* ---- act ----------------------------------------------------------------------------- */
+
+static int save(struct save_options *o, struct repo *repo, struct fail *fail)
+{
+	struct snapshot saved = {0};
+	char *chain = NULL;
+	int status = STATUS_FATAL;
+	struct snapshot_options options = {
+		.message = o->message,
+		.session = o->session ? o->session : repo->conf.session,
+		.trailers = o->trailers.count ? &o->trailers : NULL,
+		.paths = o->args.count ? (const char *const *)o->args.items : NULL,
+		.path_count = (size_t)o->args.count,
+		.allow_unchanged = o->allow_unchanged,
+	};
+
+	if (o->lock_timeout >= 0)
+		repo->conf.lock_timeout = o->lock_timeout;
+	if ((options.session && name_check(options.session, "session id", fail) < 0) ||
+	    (o->ref && shadow_chain(repo, o->ref, &chain, fail) < 0))
+		goto done;
+	options.chain = chain;
+	if (snapshot_save(repo, &options, &saved, fail) == 0)
+		status = report(o, repo, &saved);
+done:
+	snapshot_release(&saved);
+	free(chain);
+	return status;
+}
+
+int shadow_save(int argc, char **argv)
+{
+	struct save_options o = {.lock_timeout = -1, .progress = -1};
+	struct fail fail = FAIL_INIT;
+	struct repo repo;
+	int status = STATUS_OK;
+	int r = parse(argc, argv, &o, &fail);
+
+	if (r == OPT_OK) {
+		if (repo_open(&repo, REPO_WORK_TREE, &fail) == 0)
+			status = save(&o, &repo, &fail);
+		repo_close(&repo);
+	}
+	if (fail.kind)
+		status = status_report(SHADOW_COMMAND, &fail);
+	if (o.best_effort && fail.kind != FAIL_USAGE)
+		status = STATUS_OK;
+	argv_release(&o.trailer_args);
+	argv_release(&o.trailers);
+	return status;
+}

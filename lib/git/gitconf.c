@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "gitconf.h"
+
+#include "number.h"
+#include "repo.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MIB ((int64_t)1024 * 1024)
+
+int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
+{
+	*conf = (struct gitconf){
+		.lock_timeout = 10000,
+		.max_file_size = 100 * MIB,
+		.max_snapshot_bytes = 2048 * MIB,
+		.log_all_ref_updates = -1,
+		.file_mode = true,
+		.trust_ctime = true,
+	};
+	return 0;
+}
+
+static void set_string(char **field, const char *value)
+{
+	free(*field);
+	*field = value ? mem_strdup(value) : NULL;
+}
+
+static int take_engine(char **engine, const char *value, const char *what, struct fail *fail)
+{
+	if (strcmp(value, "auto") && strcmp(value, "native") && strcmp(value, "git"))
+		return fail_set(fail, FAIL_USAGE, "%s: '%s' is not auto, native or git", what,
+				value);
+	set_string(engine, value);
+	return 0;
+}
+
+static int take_durability(bool *durable, const char *value, const char *what, struct fail *fail)
+{
+	if (strcmp(value, "process") && strcmp(value, "full"))
+		return fail_set(fail, FAIL_USAGE, "%s: '%s' is not process or full", what, value);
+	*durable = !strcmp(value, "full");
+	return 0;
+}
+
+/* One setting of ours, from config or environment; `name` is the config's, in lower case. */
+static int take_own(struct gitconf *conf, const char *name, const char *value, const char *what,
+		    struct fail *fail)
+{
+	if (!strcmp(name, "locktimeout"))
+		return duration_parse(value, what, &conf->lock_timeout, fail);
+	if (!strcmp(name, "maxfilesize"))
+		return size_parse(value, what, &conf->max_file_size, fail);
+	if (!strcmp(name, "maxsnapshotbytes"))
+		return size_parse(value, what, &conf->max_snapshot_bytes, fail);
+	if (!strcmp(name, "allowhome"))
+		return bool_parse(value, what, &conf->allow_home, fail);
+	if (!strcmp(name, "durability"))
+		return take_durability(&conf->durable, value, what, fail);
+	if (!strcmp(name, "engine"))
+		return take_engine(&conf->engine, value, what, fail);
+	if (!strcmp(name, "session"))
+		set_string(&conf->session, value);
+	return 0;
+}
+
+/* Is a boolean of git's set to `wanted`? A value that is no boolean is git's to judge. */
+static bool git_bool_is(struct repo *repo, const char *key, const char *value, bool wanted)
+{
+	struct fail ignored = FAIL_INIT;
+	bool set = true;
+
+	if (value && bool_parse(value, key, &set, &ignored) < 0)
+		repo_use_git(repo, key);
+	return set == wanted;
+}
+
+/* git's rule: umask/false is private, group/true, all/world/everybody, or an octal mode. */
+static void take_shared_repository(struct repo *repo, const char *value)
+{
+	struct fail ignored = FAIL_INIT;
+	bool on = true;
+	char *end;
+	unsigned long mode;
+
+	repo->modes.extra = 0;
+	if (value && !strcmp(value, "umask"))
+		return;
+	if (!value || !strcmp(value, "group"))
+		repo->modes.extra = 0660;
+	else if (!strcmp(value, "all") || !strcmp(value, "world") || !strcmp(value, "everybody"))
+		repo->modes.extra = 0664;
+	else if ((mode = strtoul(value, &end, 8)) > 7 && !*end)
+		repo->modes.extra = (mode_t)mode & 0666;
+	else if (!*end && mode == 1)
+		repo->modes.extra = 0660;
+	else if (!*end && mode == 2)
+		repo->modes.extra = 0664;
+	else if (bool_parse(value, "core.sharedRepository", &on, &ignored) == 0 && on)
+		repo->modes.extra = 0660;
+	if (repo->modes.extra)
+		repo_use_git(repo, "core.sharedRepository");
+}
+
+static void take_core(struct repo *repo, const char *name, const char *value)
+{
+	struct gitconf *conf = &repo->conf;
+
+	if (!strcmp(name, "autocrlf"))
+		conf->autocrlf = !value || !strcasecmp(value, "input") ||
+				 git_bool_is(repo, "core.autocrlf", value, true);
+	else if (!strcmp(name, "filemode"))
+		conf->file_mode = git_bool_is(repo, "core.fileMode", value, true);
+	else if (!strcmp(name, "trustctime"))
+		conf->trust_ctime = git_bool_is(repo, "core.trustctime", value, true);
+	else if (!strcmp(name, "checkstat"))
+		conf->check_stat_minimal = value && !strcasecmp(value, "minimal");
+	else if (!strcmp(name, "excludesfile"))
+		set_string(&conf->excludes_file, value);
+	else if (!strcmp(name, "attributesfile"))
+		set_string(&conf->attributes_file, value);
+	else if (!strcmp(name, "hookspath"))
+		set_string(&conf->hooks_path, value);
+	else if (!strcmp(name, "sharedrepository"))
+		take_shared_repository(repo, value);
+	else if (!strcmp(name, "logallrefupdates"))
+		conf->log_all_ref_updates =
+			value && !strcasecmp(value, "always")
+				? 2
+				: git_bool_is(repo, "core.logAllRefUpdates", value, true);
+	else if (!strcmp(name, "symlinks") && git_bool_is(repo, "core.symlinks", value, false))
+		repo_use_git(repo, "core.symlinks=false");
+	else if (!strcmp(name, "ignorecase") && git_bool_is(repo, "core.ignoreCase", value, true))
+		repo_use_git(repo, "core.ignoreCase=true");
+	else if (!strcmp(name, "sparsecheckout")) {
+		repo->sparse = git_bool_is(repo, "core.sparseCheckout", value, true);
+		if (repo->sparse)
+			repo_use_git(repo, "sparse checkout");
+	} else if (!strcmp(name, "worktree"))
+		repo_use_git(repo, "core.worktree");
+	else if (!strncmp(name, "fsync", 5))
+		repo_use_git(repo, "core.fsync");
+}
+
+static void take_extension(struct repo *repo, const char *name, const char *value)
+{
+	/* What is known to leave the form of refs alone; for anything else git writes them. */
+	static const char *const harmless[] = {"objectformat",	    "worktreeconfig",
+					       "relativeworktrees", "preciousobjects",
+					       "partialclone",	    "compatobjectformat"};
+	char reason[64];
+
+	if (!strcmp(name, "noop") || !strcmp(name, "noop-v1"))
+		return;
+	if (!strcmp(name, "refstorage")) {
+		if (!value || strcmp(value, "files") != 0)
+			repo->refs_by_git = true;
+		repo_use_git(repo, value && !strcmp(value, "reftable") ? "reftable"
+								       : "extensions.refStorage");
+		return;
+	}
+	if (!strcmp(name, "objectformat")) {
+		if (!value || strcmp(value, "sha1") != 0)
+			repo_use_git(repo, value && !strcmp(value, "sha256")
+						   ? "sha256"
+						   : "extensions.objectFormat");
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
+		if (!strcmp(name, harmless[i])) {
+			snprintf(reason, sizeof(reason), "extensions.%s", name);
+			repo_use_git(repo,
+				     !strcmp(name, "partialclone") ? "partial clone" : reason);
+			return;
+		}
+	repo->refs_by_git = true;
+	snprintf(reason, sizeof(reason), "extensions.%.40s", name);
+	repo_use_git(repo, reason);
+}
+
+static bool ends_with(const char *text, const char *tail)
+{
+	size_t n = strlen(text), t = strlen(tail);
+
+	return n >= t && !strcmp(text + n - t, tail);
+}
+
+/* "hook.<name>.event" and ".command": git 2.54 and newer run them. */
+static void take_hook(struct gitconf *conf, const char *name, const char *value)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (!dot || strcmp(dot, ".event") != 0)
+		return;
+	if (value && !strcmp(value, "reference-transaction"))
+		conf->transaction_hook = true;
+	argv_take(&conf->config_hooks, mem_dup(name, (size_t)(dot - name)));
+}
+
+int gitconf_take(struct repo *repo, const char *key, const char *value, struct fail *fail)
+{
+	struct gitconf *conf = &repo->conf;
+	char what[128];
+
+	if (!strncmp(key, "interlock.", 10)) {
+		snprintf(what, sizeof(what), "config %.100s", key);
+		return take_own(conf, key + 10, value ? value : "true", what, fail);
+	}
+	if (!strncmp(key, "core.", 5))
+		take_core(repo, key + 5, value);
+	else if (!strncmp(key, "extensions.", 11))
+		take_extension(repo, key + 11, value);
+	else if (!strncmp(key, "hook.", 5))
+		take_hook(conf, key + 5, value);
+	else if (!strcmp(key, "user.name"))
+		set_string(&conf->user_name, value);
+	else if (!strcmp(key, "user.email"))
+		set_string(&conf->user_email, value);
+	else if (!strcmp(key, "author.name"))
+		set_string(&conf->author_name, value);
+	else if (!strcmp(key, "author.email"))
+		set_string(&conf->author_email, value);
+	else if (!strcmp(key, "committer.name"))
+		set_string(&conf->committer_name, value);
+	else if (!strcmp(key, "committer.email"))
+		set_string(&conf->committer_email, value);
+	else if (!strncmp(key, "includeif.hasconfig", 19))
+		repo_use_git(repo, "includeIf.hasconfig");
+	else if (!strncmp(key, "remote.", 7) &&
+		 (ends_with(key, ".promisor") || ends_with(key, ".partialclonefilter")))
+		repo_use_git(repo, "partial clone");
+	else if (!strcmp(key, "safe.barerepository"))
+		repo_use_git(repo, "safe.bareRepository");
+	else if (!strncmp(key, "submodule.", 10) && ends_with(key, ".ignore"))
+		repo_use_git(repo, "submodule.ignore");
+	else if (!strcmp(key, "diff.ignoresubmodules"))
+		repo_use_git(repo, "diff.ignoreSubmodules");
+	return 0;
+}
+
+int gitconf_finish(struct repo *repo, struct fail *fail)
+{
+	static const struct {
+		const char *variable, *name;
+	} own[] = {
+		{"GIT_INTERLOCK_LOCK_TIMEOUT", "locktimeout"},
+		{"GIT_INTERLOCK_MAX_FILE_SIZE", "maxfilesize"},
+		{"GIT_INTERLOCK_MAX_SNAPSHOT_BYTES", "maxsnapshotbytes"},
+		{"GIT_INTERLOCK_ALLOW_HOME", "allowhome"},
+		{"GIT_INTERLOCK_DURABILITY", "durability"},
+		{"GIT_INTERLOCK_ENGINE", "engine"},
+		{"GIT_INTERLOCK_SESSION", "session"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
+		const char *value = getenv(own[i].variable);
+
+		if (value && take_own(&repo->conf, own[i].name, value, own[i].variable, fail) < 0)
+			return fail->kind;
+	}
+	return 0;
+}
+
+void gitconf_release(struct gitconf *conf)
+{
+	char *fields[] = {conf->session,	 conf->user_name,     conf->user_email,
+			  conf->author_name,	 conf->author_email,  conf->committer_name,
+			  conf->committer_email, conf->excludes_file, conf->attributes_file,
+			  conf->hooks_path,	 conf->engine};
+
+	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+		free(fields[i]);
+	argv_release(&conf->config_hooks);
+	memset(conf, 0, sizeof(*conf));
+}

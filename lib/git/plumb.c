@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "plumb.h"
+
+#include "repo.h"
+#include "spawn.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the folder --------------------------------------------------------------------- */
+
+/* Removes a tree of files below `dir`, never through a symlink. */
+static void remove_tree(int dir, const char *name)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes names = BYTES_INIT;
+	int fd;
+
+	if (unlinkat(dir, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
+		return;
+	fd = file_open_dir(dir, name, &ignored);
+	if (fd < 0)
+		return;
+	file_each_name(fd, &names, &ignored);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+		remove_tree(fd, p);
+	close(fd);
+	unlinkat(dir, name, AT_REMOVEDIR);
+	bytes_release(&names);
+}
+
+/*
+ * A folder is named "<nonce>" from its first moment, and its lock file is taken
+ * before anybody may judge it: a folder without a lock file is left alone for
+ * the minute in which its maker could still be between the two calls.
+ */
+static bool is_abandoned(int parent, const char *name)
+{
+	struct fail ignored = FAIL_INIT;
+	struct lock lock = LOCK_INIT;
+	struct stat st;
+	char *path = mem_printf("%s/lock", name);
+	bool abandoned;
+
+	if (fstatat(parent, path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		struct timespec now;
+
+		clock_gettime(CLOCK_REALTIME, &now);
+		abandoned = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			    now.tv_sec - st.st_mtim.tv_sec > 60;
+	} else {
+		const struct file_modes modes = FILE_MODES_PRIVATE;
+
+		abandoned =
+			lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored) == 0;
+	}
+	lock_drop(&lock);
+	free(path);
+	return abandoned;
+}
+
+static void sweep(int parent)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes names = BYTES_INIT;
+
+	if (file_each_name(parent, &names, &ignored) == 0)
+		for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+			if (is_abandoned(parent, p))
+				remove_tree(parent, p);
+	bytes_release(&names);
+}
+
+static int copy_file(int from, int to, const char *label, struct fail *fail)
+{
+	char buffer[65536];
+	ssize_t n;
+
+	while ((n = read(from, buffer, sizeof(buffer))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail_errno(fail, "read '%s'", label);
+		if (file_write_fd(to, label, buffer, (size_t)n, fail) < 0)
+			return fail->kind;
+	}
+	return 0;
+}
+
+/* Copies the index with its mtime, from one open descriptor: a rename cannot tear it. */
+static int copy_index(struct plumb *plumb, struct fail *fail)
+{
+	const char *source = plumb->repo->index_path;
+	char *target = mem_printf("%s/index", plumb->dir);
+	int from = file_open(AT_FDCWD, source, O_RDONLY, NULL, fail);
+	int to = -1;
+	struct stat st;
+
+	if (from == FAIL_GONE) {
+		fail_clear(fail);
+	} else if (from >= 0) {
+		to = file_open(AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL, &plumb->repo->modes,
+			       fail);
+		if (to >= 0 && copy_file(from, to, source, fail) == 0) {
+			struct timespec times[2];
+
+			if (fstat(from, &st) < 0)
+				fail_errno(fail, "stat '%s'", source);
+			times[0] = st.st_atim;
+			times[1] = st.st_mtim;
+			if (fail->kind == 0 && futimens(to, times) < 0)
+				fail_errno(fail, "set the time of '%s'", target);
+		}
+	}
+	if (from >= 0)
+		close(from);
+	if (to >= 0 && close(to) < 0)
+		fail_errno(fail, "close '%s'", target);
+	free(target);
+	return fail->kind;
+}
+
+/* A path in an alternates list: quoted when it could be read as two. */
+static void add_alternate(const char *path, struct bytes *list)
+{
+	if (list->len)
+		bytes_addc(list, ':');
+	if (path[0] != '"' && !strchr(path, ':') && !strchr(path, '\\')) {
+		bytes_adds(list, path);
+		return;
+	}
+	bytes_addc(list, '"');
+	for (const char *p = path; *p; p++)
+		bytes_addf(list, *p == '"' || *p == '\\' ? "\\%c" : "%c", *p);
+	bytes_addc(list, '"');
+}
+
+static void set_environment(struct plumb *plumb)
+{
+	const char *more = getenv("GIT_ALTERNATE_OBJECT_DIRECTORIES");
+	struct bytes list = BYTES_INIT;
+
+	add_alternate(plumb->repo->object_dir, &list);
+	if (more && *more)
+		bytes_addf(&list, ":%s", more);
+	argv_pushf(&plumb->env, "GIT_INDEX_FILE=%s/index", plumb->dir);
+	argv_pushf(&plumb->env, "GIT_OBJECT_DIRECTORY=%s/objects", plumb->dir);
+	argv_pushf(&plumb->env, "GIT_ALTERNATE_OBJECT_DIRECTORIES=%s", list.data);
+	bytes_release(&list);
+}
+
+int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
+{
+	struct bytes name = BYTES_INIT;
+	char *path;
+
+	*plumb = (struct plumb)PLUMB_INIT;
+	plumb->repo = repo;
+	plumb->parent = repo_state_dir(repo, "tmp", fail);
+	if (plumb->parent < 0)
+		return fail->kind;
+	sweep(plumb->parent);
+	file_nonce_name("", &name);
+	if (file_make_dirs(plumb->parent, name.data, &repo->modes, fail) == 0) {
+		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
+		path = mem_printf("%s/lock", name.data);
+		lock_take(&plumb->alive, plumb->parent, path, LOCK_EXCLUSIVE, INT64_MAX,
+			  &repo->modes, fail);
+		free(path);
+	}
+	if (fail->kind == 0) {
+		path = mem_printf("%s/objects", name.data);
+		file_make_dirs(plumb->parent, path, &repo->modes, fail);
+		free(path);
+	}
+	bytes_release(&name);
+	if (fail->kind == 0 && copy_index(plumb, fail) == 0)
+		set_environment(plumb);
+	if (fail->kind)
+		plumb_end(plumb);
+	return fail->kind;
+}
+
+void plumb_end(struct plumb *plumb)
+{
+	if (plumb->dir)
+		remove_tree(plumb->parent, strrchr(plumb->dir, '/') + 1);
+	lock_drop(&plumb->alive);
+	if (plumb->parent >= 0)
+		close(plumb->parent);
+	free(plumb->dir);
+	argv_release(&plumb->env);
+	*plumb = (struct plumb)PLUMB_INIT;
+}
+
+/* ---- git in it ------------------------------------------------------------------------ */
+
+static void prepare(struct plumb *plumb, struct spawn *cmd)
+{
+	repo_git(plumb->repo, cmd);
+	argv_push_all(&cmd->argv, "-c", "core.splitIndex=false", "-c",
+		      "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false", NULL);
+	for (size_t i = 0; i < plumb->env.count; i++)
+		argv_push(&cmd->env, plumb->env.items[i]);
+}
+
+static int run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
+	__attribute__((sentinel));
+
+static int run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
+{
+	struct spawn cmd = SPAWN_INIT;
+	const char *arg;
+	va_list ap;
+
+	prepare(plumb, &cmd);
+	va_start(ap, fail);
+	while ((arg = va_arg(ap, const char *)))
+		argv_push(&cmd.argv, arg);
+	va_end(ap);
+	spawn_capture(&cmd, out, fail);
+	spawn_release(&cmd);
+	return fail->kind;
+}
+
+int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail)
+{
+	char hex[OID_HEX_MAX + 1];
+	struct bytes out = BYTES_INIT;
+	char *path = mem_printf("%s/index", plumb->dir);
+
+	unlink(path);
+	free(path);
+	run(plumb, &out, fail, "read-tree", oid_hex(tree, hex), NULL);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+static void push_names(const struct bytes *names, const char *prefix, struct argv *list)
+{
+	for (char *p = names->data; p < names->data + names->len; p += strlen(p) + 1)
+		argv_pushf(list, "%s%s", prefix, p);
+}
+
+/*
+ * git add failed: what is still not in the index? Asked of git, in paths; its
+ * messages are not read.
+ */
+static int find_failed(struct plumb *plumb, struct argv *failed, struct fail *fail)
+{
+	struct bytes names = BYTES_INIT;
+	struct spawn cmd = SPAWN_INIT;
+
+	run(plumb, &names, fail, "diff-files", "--name-only", "-z", "--ignore-submodules=dirty",
+	    NULL);
+	push_names(&names, "", failed);
+	bytes_clear(&names);
+	prepare(plumb, &cmd);
+	cmd.cwd = plumb->repo->work_tree;
+	argv_push_all(&cmd.argv, "ls-files", "-z", "--others", "--exclude-standard", NULL);
+	if (fail->kind == 0 && spawn_capture(&cmd, &names, fail) == 0)
+		push_names(&names, "", failed);
+	spawn_release(&cmd);
+	bytes_release(&names);
+	return fail->kind;
+}
+
+/* Do all pathspecs match something? Asked by itself, so that "no match" is told from "failed". */
+static int check_pathspecs(struct plumb *plumb, const char *const *pathspecs, size_t count,
+			   struct fail *fail)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct spawn cmd = SPAWN_INIT;
+		struct bytes out = BYTES_INIT;
+
+		prepare(plumb, &cmd);
+		argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--",
+			      pathspecs[i], NULL);
+		if (spawn_capture(&cmd, &out, fail) == 0 && !out.len)
+			fail_set(fail, FAIL_GONE, "pathspec '%s' did not match any files",
+				 pathspecs[i]);
+		spawn_release(&cmd);
+		bytes_release(&out);
+		if (fail->kind)
+			break;
+	}
+	return fail->kind;
+}
+
+int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
+	      struct fail *fail)
+{
+	struct spawn cmd = SPAWN_INIT;
+	struct bytes out = BYTES_INIT;
+
+	if (check_pathspecs(plumb, pathspecs, count, fail) < 0)
+		return fail->kind;
+	prepare(plumb, &cmd);
+	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
+	if (plumb->repo->sparse)
+		argv_push(&cmd.argv, "--sparse");
+	argv_push(&cmd.argv, "--");
+	if (!count)
+		argv_push(&cmd.argv, ":/");
+	for (size_t i = 0; i < count; i++)
+		argv_push(&cmd.argv, pathspecs[i]);
+	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status)
+		find_failed(plumb, failed, fail);
+	spawn_release(&cmd);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+{
+	struct bytes out = BYTES_INIT;
+	struct fail other = FAIL_INIT;
+
+	if (run(plumb, &out, fail, "write-tree", NULL) == 0) {
+		bytes_chomp(&out);
+		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
+			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
+	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", NULL) == 0 && out.len) {
+		fail_clear(fail);
+		fail_set(fail, FAIL_NO, "the index has unmerged entries");
+	}
+	bytes_release(&out);
+	return fail->kind;
+}
+
+int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)
+{
+	char header[12];
+	char *path = mem_printf("%s/index", plumb->dir);
+	int fd = file_open(AT_FDCWD, path, O_RDONLY, NULL, fail);
+
+	*empty = true;
+	if (fd == FAIL_GONE)
+		fail_clear(fail);
+	if (fd >= 0) {
+		/* "DIRC", version, number of entries; a split index counts its changes only. */
+		if (read(fd, header, sizeof(header)) == sizeof(header))
+			*empty = !memcmp(header, "DIRC", 4) && !memcmp(header + 8, "\0\0\0", 4);
+		close(fd);
+	}
+	free(path);
+	return fail->kind;
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * plumb: the git engine's scan: git's own plumbing on a private index.
+ *
+ * For repositories that only git reads right. The user's index is copied with
+ * its timestamps (git trusts stat data only when the index is younger, so a copy
+ * with a fresh time would hide same-second edits), `git add -A` and `git
+ * write-tree` run on the copy, and what they write goes to a private object
+ * directory that has the repository's as its alternate. The pack room then takes
+ * from there what the checkpoint needs.
+ *
+ * On disk: <common-dir>/interlock/tmp/<nonce>/{lock,index,objects/}. Its owner
+ * holds a flock on `lock`.
+ *
+ * Crash story: killed at any point, the folder is left and means nothing; the
+ * next plumb_begin() removes every folder there whose lock is free.
+ */
+#ifndef PLUMB_H
+#define PLUMB_H
+
+#include "argv.h"
+#include "lock.h"
+#include "oid.h"
+
+struct repo;
+
+struct plumb {
+	struct repo *repo;
+	char *dir;  /* absolute */
+	int parent; /* interlock/tmp */
+	struct lock alive;
+	struct argv
+		env; /* GIT_INDEX_FILE, GIT_OBJECT_DIRECTORY, GIT_ALTERNATE_OBJECT_DIRECTORIES */
+};
+
+#define PLUMB_INIT \
+	{ \
+		.parent = -1, .alive = LOCK_INIT, .env = ARGV_INIT \
+	}
+
+/* Makes the folder, with a copy of the user's index (none when there is none). */
+int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail);
+
+/* Starts from the entries of a tree instead of the user's index. */
+int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail);
+
+/*
+ * `git add -A`, for everything or for pathspecs (as git has them, relative to the
+ * current directory). Paths that git could not add are pushed to `failed`.
+ * FAIL_GONE when a pathspec matches nothing.
+ */
+int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
+	      struct fail *fail);
+
+/* `git write-tree`; FAIL_NO when the index has unmerged entries. */
+int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
+
+/* Is the user's index empty or missing? */
+int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail);
+
+/* Removes the folder. */
+void plumb_end(struct plumb *plumb);
+
+#endif

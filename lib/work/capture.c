@@ -1,0 +1,561 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "capture.h"
+
+#include "clock.h"
+#include "quote.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define KEEP_BYTES ((uint64_t)32 << 20) /* contents that stay in memory between hash and pack */
+
+static const char reason_large[] = "too large";
+static const char reason_failed[] = "unreadable";
+static const char reason_nested[] = "nested repository";
+
+static void add_skip(struct capture *c, const char *path, const char *reason)
+{
+	MEM_GROW(c->skipped, c->skipped_cap, c->skipped_count + 1);
+	c->skipped[c->skipped_count].path = mem_strdup(path);
+	c->skipped[c->skipped_count].reason = reason;
+	c->skipped_count++;
+}
+
+static int compare_skips(const void *a, const void *b)
+{
+	const struct capture_skip *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+/* ---- an index that reads empty ------------------------------------------------------------ */
+
+#define EMPTY_TRIES 5
+#define EMPTY_WAIT_MS 100
+
+/*
+ * On a slow shared file system a reader can meet the moment in which an index is
+ * replaced, and see none. Recording that would be a checkpoint of nothing.
+ */
+static int refuse_empty_index(const struct capture *c, struct fail *fail)
+{
+	return fail_set(
+		fail, FAIL_UNSUPPORTED,
+		"the index '%s' is empty but HEAD has files; nothing was saved ('git reset' "
+		"rebuilds it)",
+		c->repo->index_path);
+}
+
+static bool head_has_files(const struct capture *c, const struct capture_options *options)
+{
+	return !oid_is_zero(&options->head_tree) &&
+	       !oid_equal(&options->head_tree, oid_empty_tree(c->repo->algo));
+}
+
+/* ---- natively -------------------------------------------------------------------------------- */
+
+int capture_literal_path(struct repo *repo, const char *given, char **out, struct fail *fail)
+{
+	struct bytes path = BYTES_INIT;
+	const char *p = given;
+
+	if (given[0] == ':' || strpbrk(given, "*?[\\") || getenv("GIT_GLOB_PATHSPECS") ||
+	    getenv("GIT_ICASE_PATHSPECS"))
+		return fail_set(fail, FAIL_ENGINE, "pathspec magic");
+	if (given[0] == '/') {
+		size_t n = strlen(repo->work_tree);
+
+		if (strncmp(given, repo->work_tree, n) != 0 || given[n] != '/')
+			return fail_set(fail, FAIL_ENGINE, "pathspec outside the work tree");
+		p += n + 1;
+	} else {
+		bytes_adds(&path, repo->prefix);
+	}
+	while (*p) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 2 && !strncmp(p, "..", 2)) {
+			/* Up one component; above the top is git's to refuse. */
+			if (!path.len) {
+				bytes_release(&path);
+				return fail_set(fail, FAIL_ENGINE,
+						"pathspec outside the work tree");
+			}
+			bytes_truncate(&path, path.len - 1);
+			while (path.len && path.data[path.len - 1] != '/')
+				bytes_truncate(&path, path.len - 1);
+		} else if (n && !(n == 1 && *p == '.')) {
+			bytes_add(&path, p, n);
+			bytes_addc(&path, '/');
+		}
+		p += n + strspn(p + n, "/");
+	}
+	if (path.len)
+		bytes_truncate(&path, path.len - 1);
+	*out = bytes_take(&path);
+	return 0;
+}
+
+static int literal_paths(struct repo *repo, const struct capture_options *options,
+			 struct argv *paths, struct fail *fail)
+{
+	for (size_t i = 0; i < options->path_count; i++) {
+		char *path;
+
+		if (capture_literal_path(repo, options->paths[i], &path, fail) < 0)
+			return fail->kind;
+		argv_take(paths, path);
+		/* The top itself is everything: there is nothing partial about it. */
+		if (!*path)
+			return fail_set(fail, FAIL_ENGINE, "pathspec of the top");
+	}
+	return 0;
+}
+
+static int scan_index_again(struct capture *c, const struct capture_options *options,
+			    const struct scan_options *scan, struct fail *fail)
+{
+	for (int i = 0; i < EMPTY_TRIES; i++) {
+		if (c->scan.index.count || !head_has_files(c, options))
+			return 0;
+		clock_sleep(EMPTY_WAIT_MS);
+		scan_release(&c->scan);
+		if (scan_run(c->repo, scan, &c->scan, fail) < 0)
+			return fail->kind;
+	}
+	return refuse_empty_index(c, fail);
+}
+
+static int compare_changes(const void *a, const void *b)
+{
+	const struct change *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+/* Is there anything at `path`, in the tree that holds the last checkpoint's files? */
+static int must_match(struct capture *c, const struct oid *on_tree, const char *path,
+		      const char *given, struct fail *fail)
+{
+	struct tree_entry entry;
+	struct fail lookup = FAIL_INIT;
+	int r = tree_lookup(&c->odb, on_tree, path, &entry, &lookup);
+
+	if (r == FAIL_GONE)
+		return fail_set(fail, FAIL_FATAL, "pathspec '%s' did not match any files", given);
+	if (r < 0)
+		*fail = lookup;
+	return r;
+}
+
+static bool is_skipped(const struct capture *c, const char *path)
+{
+	for (size_t i = 0; i < c->scan.skipped_count; i++)
+		if (!strcmp(c->scan.skipped[i].path, path))
+			return true;
+	return false;
+}
+
+/* What stands at each named path in `tree` (the index with the work tree's changes). */
+static int take_grafts(struct capture *c, const struct capture_options *options,
+		       const struct argv *paths, const struct oid *tree, struct fail *fail)
+{
+	c->grafts = mem_array(paths->count, sizeof(*c->grafts));
+	for (size_t i = 0; i < paths->count; i++) {
+		struct change *graft = &c->grafts[c->graft_count];
+		struct fail lookup = FAIL_INIT;
+		struct tree_entry entry;
+		int r = tree_lookup(&c->odb, tree, paths->items[i], &entry, &lookup);
+
+		if (r < 0 && r != FAIL_GONE) {
+			*fail = lookup;
+			return r;
+		}
+		/* Not recorded, and said so: what the last checkpoint has stays. */
+		if (r == FAIL_GONE && is_skipped(c, paths->items[i]))
+			continue;
+		if (r == FAIL_GONE &&
+		    must_match(c, &options->on_tree, paths->items[i], options->paths[i], fail) < 0)
+			return fail->kind;
+		graft->path = mem_strdup(paths->items[i]);
+		if (r == 0) {
+			graft->mode = entry.mode;
+			graft->oid = entry.oid;
+		}
+		c->graft_count++;
+	}
+	qsort(c->grafts, c->graft_count, sizeof(*c->grafts), compare_changes);
+	return 0;
+}
+
+/* Full scans check named paths too: a path that is nowhere is a mistake worth telling. */
+static int check_paths(struct capture *c, const struct capture_options *options,
+		       const struct argv *paths, struct fail *fail)
+{
+	for (size_t i = 0; i < paths->count; i++) {
+		struct tree_entry entry;
+		struct fail lookup = FAIL_INIT;
+
+		if (tree_lookup(&c->odb, &c->tree, paths->items[i], &entry, &lookup) == FAIL_GONE &&
+		    !is_skipped(c, paths->items[i]) &&
+		    must_match(c, &options->head_tree, paths->items[i], options->paths[i], fail) <
+			    0)
+			return fail->kind;
+	}
+	return 0;
+}
+
+static int run_native(struct capture *c, const struct capture_options *options, struct fail *fail)
+{
+	struct argv paths = ARGV_INIT;
+	struct oid tree;
+	struct scan_options scan = {
+		.max_file_size = (uint64_t)c->repo->conf.max_file_size,
+		.keep_bytes = KEEP_BYTES,
+		.progress = options->progress,
+		.progress_arg = options->progress_arg,
+	};
+
+	if (literal_paths(c->repo, options, &paths, fail) < 0)
+		goto done;
+	if (options->partial) {
+		scan.paths = (const char *const *)paths.items;
+		scan.path_count = paths.count;
+	} else {
+		c->cache = statcache_open(c->repo);
+		scan.cache = c->cache;
+	}
+	if (scan_run(c->repo, &scan, &c->scan, fail) < 0 ||
+	    scan_index_again(c, options, &scan, fail) < 0)
+		goto done;
+	for (size_t i = 0; i < c->scan.skipped_count; i++)
+		add_skip(c, c->scan.skipped[i].path, c->scan.skipped[i].reason);
+	if (tree_from_index(&c->scan.index, c->scan.changes, c->scan.change_count, c->bag, &tree,
+			    fail) < 0)
+		goto done;
+	if (!options->partial) {
+		c->tree = tree;
+		check_paths(c, options, &paths, fail);
+	} else if (take_grafts(c, options, &paths, &tree, fail) == 0) {
+		capture_rebase(c, &options->on_tree, fail);
+	}
+done:
+	argv_release(&paths);
+	return fail->kind;
+}
+
+/* The staged tree, when the index can be written as one. */
+static int native_index_tree(struct capture *c, struct oid *tree, struct fail *fail)
+{
+	oid_zero(c->repo->algo, tree);
+	for (uint32_t i = 0; i < c->scan.index.count; i++)
+		if (c->scan.index.entries[i].stage)
+			return 0;
+	return tree_from_index(&c->scan.index, NULL, 0, c->bag, tree, fail);
+}
+
+/* ---- through git
+ * --------------------------------------------------------------------------------- */
+
+/* Large blobs are taken out again; new gitlinks are reported. */
+struct judge_new {
+	struct capture *c;
+	const struct oid *head_tree;
+	struct change *undo;
+	size_t undo_count, undo_cap;
+};
+
+static int judge_path(void *arg, const char *path, uint32_t old_mode, const struct oid *old_oid,
+		      uint32_t new_mode, const struct oid *new_oid, struct fail *fail)
+{
+	struct judge_new *j = arg;
+	struct bytes content = BYTES_INIT;
+
+	if ((new_mode & 0170000) == 0160000 && (old_mode & 0170000) != 0160000)
+		add_skip(j->c, path, reason_nested);
+	if (!new_mode || (new_mode & 0170000) == 0160000)
+		return 0;
+	if (odb_read_type(&j->c->odb, new_oid, OBJECT_BLOB, &content, fail) == 0 &&
+	    content.len > (uint64_t)j->c->repo->conf.max_file_size) {
+		struct change *undo;
+
+		MEM_GROW(j->undo, j->undo_cap, j->undo_count + 1);
+		undo = &j->undo[j->undo_count++];
+		*undo = (struct change){
+			.path = mem_strdup(path), .mode = old_mode, .oid = *old_oid};
+		add_skip(j->c, path, reason_large);
+	}
+	bytes_release(&content);
+	return fail->kind;
+}
+
+/* The tree without what must not be recorded, against the state that git started from. */
+static int apply_limits(struct capture *c, const struct oid *before, struct fail *fail)
+{
+	struct judge_new judge = {.c = c};
+	struct oid limited;
+
+	if (tree_diff(&c->odb, before, &c->tree, judge_path, &judge, fail) == 0 &&
+	    judge.undo_count &&
+	    tree_edit(&c->odb, &c->tree, judge.undo, judge.undo_count, c->bag, &limited, fail) == 0)
+		c->tree = limited;
+	for (size_t i = 0; i < judge.undo_count; i++)
+		free(judge.undo[i].path);
+	free(judge.undo);
+	return fail->kind;
+}
+
+static int wait_for_index(struct capture *c, const struct capture_options *options,
+			  struct fail *fail)
+{
+	for (int i = 0; i < EMPTY_TRIES; i++) {
+		bool empty;
+
+		if (plumb_index_is_empty(&c->plumb, &empty, fail) < 0)
+			return fail->kind;
+		if (!empty || !head_has_files(c, options))
+			return 0;
+		clock_sleep(EMPTY_WAIT_MS);
+		plumb_end(&c->plumb);
+		if (plumb_begin(c->repo, &c->plumb, fail) < 0)
+			return fail->kind;
+	}
+	return refuse_empty_index(c, fail);
+}
+
+/* Partial captures through git: the difference to on_tree is what the paths changed. */
+struct collect {
+	struct capture *c;
+	size_t cap;
+};
+
+static int collect_graft(void *arg, const char *path, UNUSED uint32_t old_mode,
+			 UNUSED const struct oid *old_oid, uint32_t new_mode,
+			 const struct oid *new_oid, UNUSED struct fail *fail)
+{
+	struct collect *k = arg;
+	struct change *graft;
+
+	MEM_GROW(k->c->grafts, k->cap, k->c->graft_count + 1);
+	graft = &k->c->grafts[k->c->graft_count++];
+	*graft = (struct change){.path = mem_strdup(path), .mode = new_mode, .oid = *new_oid};
+	return 0;
+}
+
+static int collect_grafts(struct capture *capture, const struct oid *on_tree, struct fail *fail)
+{
+	struct collect collect = {.c = capture};
+
+	return tree_diff(&capture->odb, on_tree, &capture->tree, collect_graft, &collect, fail);
+}
+
+static int run_plumb(struct capture *c, const struct capture_options *options,
+		     struct oid *index_tree, struct fail *fail)
+{
+	struct argv failed = ARGV_INIT;
+	struct oid before;
+
+	c->by_plumb = true;
+	if (plumb_begin(c->repo, &c->plumb, fail) < 0)
+		return fail->kind;
+	if (wait_for_index(c, options, fail) < 0)
+		return fail->kind;
+	if (plumb_write_tree(&c->plumb, index_tree, fail) == FAIL_NO) {
+		fail_clear(fail);
+		oid_zero(c->repo->algo, index_tree);
+	}
+	if (fail->kind)
+		return fail->kind;
+	for (size_t i = 0; i < c->plumb.env.count; i++)
+		argv_push(&c->odb.env, c->plumb.env.items[i]);
+	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	if (options->partial) {
+		before = options->on_tree;
+		plumb_read_tree(&c->plumb, &options->on_tree, fail);
+	}
+	if (fail->kind == 0 &&
+	    plumb_add(&c->plumb, options->partial ? options->paths : NULL,
+		      options->partial ? options->path_count : 0, &failed, fail) == 0)
+		for (size_t i = 0; i < failed.count; i++)
+			add_skip(c, failed.items[i], reason_failed);
+	if (fail->kind == 0 && plumb_write_tree(&c->plumb, &c->tree, fail) == 0 &&
+	    apply_limits(c, &before, fail) == 0 && options->partial)
+		collect_grafts(c, &options->on_tree, fail);
+	argv_release(&failed);
+	return fail->kind;
+}
+
+/* ---- staged content
+ * ---------------------------------------------------------------------------------- */
+
+struct staged {
+	struct capture *c;
+	bool differs;
+};
+
+static int judge_staged(void *arg, const char *path, UNUSED uint32_t old_mode,
+			UNUSED const struct oid *old_oid, uint32_t new_mode,
+			const struct oid *new_oid, struct fail *fail)
+{
+	struct staged *s = arg;
+	struct fail lookup = FAIL_INIT;
+	struct tree_entry entry = {0};
+	int r;
+
+	if (s->differs)
+		return 0;
+	r = tree_lookup(&s->c->odb, &s->c->tree, path, &entry, &lookup);
+	if (r < 0 && r != FAIL_GONE) {
+		*fail = lookup;
+		return r;
+	}
+	s->differs = r == FAIL_GONE ? new_mode != 0
+				    : entry.mode != new_mode || !oid_equal(&entry.oid, new_oid);
+	return 0;
+}
+
+/* Keeps the index's tree when some path in it is neither HEAD's nor the work tree's. */
+static int keep_staged(struct capture *c, const struct oid *head_tree, const struct oid *index_tree,
+		       struct fail *fail)
+{
+	struct staged staged = {.c = c};
+
+	oid_zero(c->repo->algo, &c->index_tree);
+	if (oid_is_zero(index_tree) || oid_equal(index_tree, head_tree) ||
+	    oid_equal(index_tree, &c->tree))
+		return 0;
+	if (tree_diff(&c->odb, head_tree, index_tree, judge_staged, &staged, fail) < 0)
+		return fail->kind;
+	if (staged.differs)
+		c->index_tree = *index_tree;
+	return 0;
+}
+
+/* ---- the room's front
+ * ------------------------------------------------------------------------------------ */
+
+static void begin(struct capture *c, struct repo *repo)
+{
+	*c = (struct capture){.repo = repo, .plumb = PLUMB_INIT};
+	c->bag = treebag_new(repo->algo);
+	odb_init(&c->odb, repo);
+	c->odb.bag = c->bag;
+}
+
+int capture_run(struct repo *repo, const struct capture_options *options, struct capture *out,
+		struct fail *fail)
+{
+	struct oid index_tree;
+
+	begin(out, repo);
+	oid_zero(repo->algo, &index_tree);
+	if (repo->engine == ENGINE_NATIVE && run_native(out, options, fail) == FAIL_ENGINE) {
+		char reason[sizeof(repo->engine_reason)];
+
+		snprintf(reason, sizeof(reason), "%s", fail->message);
+		fail_clear(fail);
+		if (repo->conf.engine && !strcmp(repo->conf.engine, "native"))
+			return fail_set(fail, FAIL_UNSUPPORTED,
+					"the native engine cannot be forced here: only git reads "
+					"this right (%s)",
+					reason);
+		capture_release(out);
+		repo_use_git(repo, reason);
+		begin(out, repo);
+	}
+	if (fail->kind)
+		return fail->kind;
+	if (repo->engine == ENGINE_GIT)
+		run_plumb(out, options, &index_tree, fail);
+	else
+		native_index_tree(out, &index_tree, fail);
+	if (fail->kind == 0)
+		keep_staged(out, &options->head_tree, &index_tree, fail);
+	if (out->skipped_count > 1)
+		qsort(out->skipped, out->skipped_count, sizeof(*out->skipped), compare_skips);
+	return fail->kind;
+}
+
+int capture_rebase(struct capture *capture, const struct oid *on_tree, struct fail *fail)
+{
+	return tree_edit(&capture->odb, on_tree, capture->grafts, capture->graft_count,
+			 capture->bag, &capture->tree, fail);
+}
+
+struct packing {
+	struct capture *c;
+	struct pack *pack;
+};
+
+static const struct change *find_change(const struct scan *scan, const char *path,
+					const struct oid *oid)
+{
+	struct change key = {.path = (char *)path};
+	const struct change *change = scan->change_count
+					      ? bsearch(&key, scan->changes, scan->change_count,
+							sizeof(key), compare_changes)
+					      : NULL;
+
+	return change && oid_equal(&change->oid, oid) ? change : NULL;
+}
+
+static int put(struct packing *p, const struct oid *oid, enum object_type type,
+	       const struct bytes *content, struct fail *fail)
+{
+	uint64_t limit = (uint64_t)p->c->repo->conf.max_snapshot_bytes;
+
+	if (pack_bytes(p->pack) + content->len > limit)
+		return fail_set(
+			fail, FAIL_UNSUPPORTED,
+			"there is more new content than interlock.maxSnapshotBytes (%" PRIu64
+			" bytes) allows; nothing was saved",
+			limit);
+	return pack_add(p->pack, oid, type, content->data, content->len, fail);
+}
+
+static int pack_one(void *arg, const struct oid *oid, enum object_type type, const char *path,
+		    UNUSED uint32_t mode, struct fail *fail)
+{
+	struct packing *p = arg;
+	const struct change *change;
+	struct bytes content = BYTES_INIT;
+	int r;
+
+	if (pack_has(p->pack, oid))
+		return 0;
+	change = type == OBJECT_BLOB ? find_change(&p->c->scan, path, oid) : NULL;
+	if (change && change->has_content)
+		return put(p, oid, type, &change->content, fail);
+	r = change ? scan_reread(p->c->repo, change, &content, fail)
+		   : odb_read_type(&p->c->odb, oid, type, &content, fail);
+	if (r == 0)
+		r = put(p, oid, type, &content, fail);
+	bytes_release(&content);
+	return r;
+}
+
+int capture_pack(struct capture *capture, const struct oid *tree, const struct oid *have,
+		 size_t have_count, struct pack *pack, struct fail *fail)
+{
+	struct packing packing = {.c = capture, .pack = pack};
+
+	return tree_missing(&capture->odb, tree, have, have_count, pack_one, &packing, fail);
+}
+
+void capture_release(struct capture *capture)
+{
+	for (size_t i = 0; i < capture->graft_count; i++)
+		free(capture->grafts[i].path);
+	free(capture->grafts);
+	for (size_t i = 0; i < capture->skipped_count; i++)
+		free(capture->skipped[i].path);
+	free(capture->skipped);
+	odb_release(&capture->odb);
+	treebag_free(capture->bag);
+	scan_release(&capture->scan);
+	statcache_free(capture->cache);
+	plumb_end(&capture->plumb);
+	*capture = (struct capture){.plumb = PLUMB_INIT};
+}

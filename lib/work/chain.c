@@ -1,0 +1,325 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "chain.h"
+
+#include "hash.h"
+#include "name.h"
+#include "quote.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- the note of the last tip ------------------------------------------------------- */
+
+#define NOTE_HEADER "interlock-tip 1\n"
+
+static char *note_name(const char *chain)
+{
+	struct bytes name = BYTES_INIT;
+
+	name_encode(chain, &name);
+	return bytes_take(&name);
+}
+
+/* A note that cannot be written costs a repair later, never a checkpoint: no failure. */
+static void write_note(struct chain *chain, const struct oid *tip)
+{
+	struct fail ignored = FAIL_INIT;
+	char hex[OID_HEX_MAX + 1];
+	char *name = note_name(chain->name);
+	char *text = mem_printf(NOTE_HEADER "%s\n", oid_hex(tip, hex));
+	int dir = repo_state_dir(chain->repo, "tips", &ignored);
+
+	if (dir >= 0) {
+		file_replace(dir, name, text, strlen(text), &chain->repo->modes,
+			     chain->repo->conf.durable, &ignored);
+		close(dir);
+	}
+	free(text);
+	free(name);
+}
+
+static bool read_note(struct chain *chain, struct oid *tip)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes text = BYTES_INIT;
+	char *name = note_name(chain->name);
+	int dir = repo_state_dir(chain->repo, "tips", &ignored);
+	size_t head = strlen(NOTE_HEADER);
+	bool found = false;
+
+	if (dir >= 0) {
+		found = file_read(dir, name, 4096, &text, &ignored) == 0 && text.len > head &&
+			!memcmp(text.data, NOTE_HEADER, head) &&
+			oid_parse(chain->repo->algo, text.data + head, text.len - head - 1, tip);
+		close(dir);
+	}
+	free(name);
+	bytes_release(&text);
+	return found;
+}
+
+/* ---- reading -------------------------------------------------------------------------- */
+
+struct newest_pin {
+	struct oid oid;
+	bool found;
+};
+
+static int take_pin(void *arg, UNUSED const char *name, const struct oid *oid,
+		    UNUSED struct fail *fail)
+{
+	struct newest_pin *newest = arg;
+
+	newest->oid = *oid; /* pins come sorted by their number */
+	newest->found = true;
+	return 0;
+}
+
+/* The last good value of a ref whose file is damaged: the note, else the newest pin. */
+static int recover_tip(struct chain *chain, struct fail *fail)
+{
+	struct newest_pin newest = {.found = false};
+	enum object_type type;
+	struct fail lookup = FAIL_INIT;
+	char *pin, *slash;
+
+	chain->corrupt = true;
+	if (read_note(chain, &chain->tip) &&
+	    odb_type(chain->odb, &chain->tip, &type, &lookup) == 0 && type == OBJECT_COMMIT)
+		return 0;
+	oid_zero(chain->repo->algo, &chain->tip);
+	pin = checkpoint_pin_name(chain->name, 0);
+	slash = strrchr(pin, '/');
+	slash[1] = '\0';
+	if (ref_each(chain->repo, pin, take_pin, &newest, fail) == 0 && newest.found)
+		chain->tip = newest.oid;
+	free(pin);
+	return fail->kind;
+}
+
+static int read_tip(struct chain *chain, struct oid *tip, struct fail *fail)
+{
+	int r = ref_read(chain->repo, chain->name, tip, fail);
+
+	if (r == FAIL_GONE) {
+		fail_clear(fail);
+		oid_zero(chain->repo->algo, tip);
+	}
+	return fail->kind;
+}
+
+static int read_last(struct chain *chain, struct fail *fail)
+{
+	checkpoint_release(&chain->last);
+	oid_zero(chain->repo->algo, &chain->last.tree);
+	oid_zero(chain->repo->algo, &chain->last.base);
+	oid_zero(chain->repo->algo, &chain->last.index);
+	if (oid_is_zero(&chain->tip))
+		return 0;
+	return checkpoint_read(chain->odb, &chain->tip, &chain->last, fail);
+}
+
+int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chain *chain,
+	       struct fail *fail)
+{
+	*chain = (struct chain)CHAIN_INIT;
+	chain->repo = repo;
+	chain->odb = odb;
+	chain->name = mem_strdup(name);
+	if (read_tip(chain, &chain->tip, fail) == FAIL_CORRUPT && refname_is_ours(name)) {
+		fail_clear(fail);
+		recover_tip(chain, fail);
+	}
+	return fail->kind ? fail->kind : read_last(chain, fail);
+}
+
+int chain_refresh(struct chain *chain, bool *moved, struct fail *fail)
+{
+	struct oid tip;
+
+	*moved = false;
+	if (read_tip(chain, &tip, fail) == FAIL_CORRUPT && chain->corrupt) {
+		fail_clear(fail); /* still as damaged as we found it */
+		return 0;
+	}
+	if (fail->kind)
+		return fail->kind;
+	*moved = !oid_equal(&tip, &chain->tip);
+	chain->corrupt = false;
+	if (!*moved)
+		return 0;
+	chain->tip = tip;
+	return read_last(chain, fail);
+}
+
+void chain_release(struct chain *chain)
+{
+	checkpoint_release(&chain->last);
+	free(chain->name);
+	*chain = (struct chain)CHAIN_INIT;
+}
+
+/* ---- appending -------------------------------------------------------------------------- */
+
+struct place {
+	int64_t segment, number, start;
+	bool cut; /* the tip's segment ends: pin it */
+};
+
+static struct place next_place(const struct chain *chain, int64_t now)
+{
+	const struct checkpoint *last = &chain->last;
+
+	if (oid_is_zero(&chain->tip))
+		return (struct place){1, 1, now, false};
+	if (last->segment && last->number < SEGMENT_MAX &&
+	    now - last->segment_start < SEGMENT_SECONDS)
+		return (struct place){last->segment, last->number + 1, last->segment_start, false};
+	return (struct place){last->segment + 1, 1, now, true};
+}
+
+/*
+ * Pins the tip as the end of its segment, before the chain moves on. A number
+ * that another pin has (an older chain of this name) is passed over.
+ */
+static int pin_tip(struct chain *chain, int64_t deadline, struct fail *fail)
+{
+	int64_t seq = chain->last.segment;
+	bool pinned = false;
+
+	while (!pinned && fail->kind == 0) {
+		char *name = checkpoint_pin_name(chain->name, seq);
+		struct ref_lock lock = REF_LOCK_INIT;
+		struct oid now;
+		struct ref_swap swap = {.name = name, .new_oid = chain->tip, .deadline = deadline};
+
+		oid_zero(chain->repo->algo, &swap.old_oid);
+		if (ref_lock_take(chain->repo, name, deadline, &lock, fail) == 0)
+			ref_swap(chain->repo, &lock, &swap, &now, fail);
+		pinned = fail->kind == 0;
+		if (fail->kind == FAIL_NO) {
+			fail_clear(fail);
+			pinned = oid_equal(&now, &chain->tip);
+		}
+		ref_lock_drop(&lock);
+		free(name);
+		seq++;
+	}
+	return fail->kind;
+}
+
+static void add_trailers(const struct chain *chain, const struct chain_entry *entry,
+			 const struct place *place, const char *worktree, struct bytes *out)
+{
+	char hex[OID_HEX_MAX + 1];
+
+	if (entry->trailers)
+		for (size_t i = 0; i < entry->trailers->count; i++)
+			bytes_addf(out, "%s\n", entry->trailers->items[i]);
+	if (entry->session)
+		bytes_addf(out, "Shadow-Session: %s\n", entry->session);
+	if (!oid_is_zero(&entry->base))
+		bytes_addf(out, "Shadow-Base: %s\n", oid_hex(&entry->base, hex));
+	bytes_addf(out, "Shadow-Worktree: %s\n", worktree);
+	for (size_t i = 0; i < entry->path_count; i++) {
+		bytes_adds(out, "Shadow-Path: ");
+		quote_c(entry->paths[i], strlen(entry->paths[i]), out);
+		bytes_addc(out, '\n');
+	}
+	if (!oid_is_zero(&entry->index))
+		bytes_addf(out, "Shadow-Index: %s\n", oid_hex(&entry->index, hex));
+	if (entry->skipped)
+		bytes_add(out, entry->skipped->data, entry->skipped->len);
+	if (place->cut)
+		bytes_addf(out, "Shadow-Previous: %s\n", oid_hex(&chain->tip, hex));
+	bytes_addf(out, "Shadow-Segment: %" PRId64 " %" PRId64 " %" PRId64 " %s\n", place->segment,
+		   place->number, place->start,
+		   place->number == 1 ? "-" : oid_hex(&chain->last.first, hex));
+}
+
+/* First parent: the chain. Then the base when it is new to the segment, then the index. */
+static size_t choose_parents(const struct chain *chain, const struct chain_entry *entry,
+			     const struct place *place, const struct oid *root,
+			     struct oid parents[3])
+{
+	size_t n = 0;
+
+	parents[n++] = place->number == 1 ? *root : chain->tip;
+	if (!oid_is_zero(&entry->base) &&
+	    (place->number == 1 || !oid_equal(&entry->base, &chain->last.base)))
+		parents[n++] = entry->base;
+	if (!oid_is_zero(&entry->index))
+		parents[n++] = entry->index;
+	return n;
+}
+
+static int add_segment_root(enum hash_algo algo, struct pack *pack, struct oid *root,
+			    struct fail *fail)
+{
+	struct bytes content = BYTES_INIT;
+	int r;
+
+	commit_segment_root(algo, &content, root);
+	r = pack_add(pack, root, OBJECT_COMMIT, content.data, content.len, fail);
+	if (r == 0)
+		r = pack_add(pack, oid_empty_tree(algo), OBJECT_TREE, "", 0, fail);
+	bytes_release(&content);
+	return r;
+}
+
+static int build_commit(struct chain *chain, const struct chain_entry *entry,
+			const struct place *place, struct pack *pack, struct oid *commit,
+			struct fail *fail)
+{
+	enum hash_algo algo = chain->repo->algo;
+	struct bytes message = BYTES_INIT, content = BYTES_INIT;
+	struct oid parents[3], root;
+	char *worktree = NULL;
+	size_t n;
+
+	oid_zero(algo, &root);
+	if (checkpoint_worktree_identity(chain->repo, &worktree, fail) < 0 ||
+	    (place->number == 1 && add_segment_root(algo, pack, &root, fail) < 0))
+		goto done;
+	bytes_adds(&message, entry->message);
+	bytes_chomp(&message);
+	bytes_adds(&message, "\n\n");
+	add_trailers(chain, entry, place, worktree, &message);
+	n = choose_parents(chain, entry, place, &root, parents);
+	if (commit_format(chain->repo, &entry->tree, parents, n, message.data, &content, fail) < 0)
+		goto done;
+	object_id(algo, OBJECT_COMMIT, content.data, content.len, commit);
+	pack_add(pack, commit, OBJECT_COMMIT, content.data, content.len, fail);
+done:
+	free(worktree);
+	bytes_release(&message);
+	bytes_release(&content);
+	return fail->kind;
+}
+
+int chain_append(struct chain *chain, const struct ref_lock *lock, const struct chain_entry *entry,
+		 struct pack *pack, struct oid *commit, struct fail *fail)
+{
+	struct place place = next_place(chain, (int64_t)time(NULL));
+	struct ref_swap swap = {.name = chain->name,
+				.old_oid = chain->tip,
+				.deadline = entry->deadline,
+				.mend = chain->corrupt,
+				.reason = "shadow-commit: checkpoint"};
+	struct oid now;
+
+	if (place.cut && pin_tip(chain, entry->deadline, fail) < 0)
+		return fail->kind;
+	if (build_commit(chain, entry, &place, pack, commit, fail) < 0 ||
+	    pack_publish(pack, fail) < 0)
+		return fail->kind;
+	swap.new_oid = *commit;
+	if (ref_swap(chain->repo, lock, &swap, &now, fail) < 0)
+		return fail->kind;
+	write_note(chain, commit);
+	return 0;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * chain: a chain of checkpoints and its end: where the next one is added.
+ *
+ * chain_append() is the only way by which a checkpoint enters a chain. The
+ * caller holds the per-ref lock.
+ */
+#ifndef CHAIN_H
+#define CHAIN_H
+
+#include "checkpoint.h"
+#include "pack.h"
+#include "ref.h"
+
+struct chain {
+	struct repo *repo;
+	struct odb *odb;
+	char *name;
+	struct oid tip;		/* zero: no checkpoint yet */
+	struct checkpoint last; /* of the tip; unset when there is none */
+	bool corrupt;		/* the ref's file is damaged; tip is the last good value */
+};
+
+#define CHAIN_INIT \
+	{ \
+		.last = CHECKPOINT_INIT \
+	}
+
+/* Reads the tip, healing nothing. A corrupt ref gives the last good value (D19). */
+int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chain *chain,
+	       struct fail *fail);
+void chain_release(struct chain *chain);
+
+/* Does an open chain still have the tip that the ref has? If not it is read again. */
+int chain_refresh(struct chain *chain, bool *moved, struct fail *fail);
+
+struct chain_entry {
+	struct oid tree;
+	struct oid base;	     /* zero when HEAD is unborn */
+	struct oid index;	     /* commit of the kept index; zero: none */
+	const char *session;	     /* may be NULL */
+	const char *message;	     /* the user's; without trailers */
+	const struct argv *trailers; /* the user's, "Key: value"; may be NULL */
+	const char *const *paths;    /* Shadow-Path */
+	size_t path_count;
+	const struct bytes *skipped; /* ready "Shadow-Skipped..." lines; may be NULL */
+	int64_t deadline;
+};
+
+/*
+ * Builds the commit on the chain's tip (cutting a segment when it is time), adds
+ * it to `pack`, publishes the pack and swaps the ref. FAIL_NO: somebody outside
+ * moved the ref; refresh and try again with a new pack.
+ */
+int chain_append(struct chain *chain, const struct ref_lock *lock, const struct chain_entry *entry,
+		 struct pack *pack, struct oid *commit, struct fail *fail);
+
+#endif
