@@ -2,6 +2,7 @@
 /* git shadow-commit save */
 #include "shadow.h"
 
+#include "ledger.h"
 #include "name.h"
 #include "quote.h"
 #include "snapshot.h"
@@ -99,6 +100,19 @@ static int report(const struct save_options *o, const struct repo *repo,
 	return o->strict && saved->skipped_count ? STATUS_INCOMPLETE : STATUS_OK;
 }
 
+/* Where nobody reads stderr the ledger still tells. It cannot fail a save more than it has. */
+static void log_failure(struct repo *repo, const struct snapshot_options *options,
+			const struct snapshot *saved, const struct fail *fail)
+{
+	struct fail ignored = FAIL_INIT;
+	struct ledger_event event = {.event = "save-failed",
+				     .ref = saved->chain,
+				     .session = options->session,
+				     .reason = fail->message};
+
+	ledger_append(repo, &event, &ignored);
+}
+
 /* ---- act ----------------------------------------------------------------------------- */
 
 static int save(struct save_options *o, struct repo *repo, struct fail *fail)
@@ -123,6 +137,8 @@ static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 	options.chain = chain;
 	if (snapshot_save(repo, &options, &saved, fail) == 0)
 		status = report(o, repo, &saved);
+	else if (o->best_effort || fail->kind == FAIL_BUSY)
+		log_failure(repo, &options, &saved, fail);
 done:
 	snapshot_release(&saved);
 	free(chain);

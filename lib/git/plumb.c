@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- the folder --------------------------------------------------------------------- */
@@ -36,45 +35,38 @@ static void remove_tree(int dir, const char *name)
 	bytes_release(&names);
 }
 
-/*
- * A folder is named "<nonce>" from its first moment, and its lock file is taken
- * before anybody may judge it: a folder without a lock file is left alone for
- * the minute in which its maker could still be between the two calls.
- */
+/* Nobody makes a folder now (see sweep), so one without a held lock has no owner. */
 static bool is_abandoned(int parent, const char *name)
 {
+	const struct file_modes modes = FILE_MODES_PRIVATE;
 	struct fail ignored = FAIL_INIT;
 	struct lock lock = LOCK_INIT;
-	struct stat st;
 	char *path = mem_printf("%s/lock", name);
-	bool abandoned;
+	int r = lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored);
 
-	if (fstatat(parent, path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		struct timespec now;
-
-		clock_gettime(CLOCK_REALTIME, &now);
-		abandoned = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			    now.tv_sec - st.st_mtim.tv_sec > 60;
-	} else {
-		const struct file_modes modes = FILE_MODES_PRIVATE;
-
-		abandoned =
-			lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored) == 0;
-	}
 	lock_drop(&lock);
 	free(path);
-	return abandoned;
+	return r != FAIL_BUSY;
 }
 
-static void sweep(int parent)
+/*
+ * Makers hold the "tmp" lock shared from before mkdir until their own lock is
+ * taken. The sweep needs it alone, and leaves the work to the next one when it
+ * cannot have it at once.
+ */
+static void sweep(struct repo *repo, int parent, int locks)
 {
 	struct fail ignored = FAIL_INIT;
+	struct lock alone = LOCK_INIT;
 	struct bytes names = BYTES_INIT;
 
-	if (file_each_name(parent, &names, &ignored) == 0)
+	if (file_each_name(parent, &names, &ignored) == 0 && names.len &&
+	    lock_take(&alone, locks, "tmp", LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
 		for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
 			if (is_abandoned(parent, p))
 				remove_tree(parent, p);
+	}
+	lock_drop(&alone);
 	bytes_release(&names);
 }
 
@@ -156,33 +148,45 @@ static void set_environment(struct plumb *plumb)
 	bytes_release(&list);
 }
 
+static int make_folder(struct plumb *plumb, int locks, struct fail *fail)
+{
+	struct repo *repo = plumb->repo;
+	struct lock making = LOCK_INIT;
+	struct bytes name = BYTES_INIT;
+	char *lock, *objects;
+
+	file_nonce_name("", &name);
+	lock = mem_printf("%s/lock", name.data);
+	objects = mem_printf("%s/objects", name.data);
+	if (lock_take(&making, locks, "tmp", LOCK_SHARED, INT64_MAX, &repo->modes, fail) == 0 &&
+	    file_make_dirs(plumb->parent, objects, &repo->modes, fail) == 0) {
+		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
+		lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX,
+			  &repo->modes, fail);
+	}
+	lock_drop(&making);
+	free(lock);
+	free(objects);
+	bytes_release(&name);
+	return fail->kind;
+}
+
 int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 {
-	struct bytes name = BYTES_INIT;
-	char *path;
+	int locks;
 
 	*plumb = (struct plumb)PLUMB_INIT;
 	plumb->repo = repo;
-	plumb->parent = repo_state_dir(repo, "tmp", fail);
-	if (plumb->parent < 0)
+	locks = repo_state_dir(repo, "locks", fail);
+	if (locks < 0)
 		return fail->kind;
-	sweep(plumb->parent);
-	file_nonce_name("", &name);
-	if (file_make_dirs(plumb->parent, name.data, &repo->modes, fail) == 0) {
-		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
-		path = mem_printf("%s/lock", name.data);
-		lock_take(&plumb->alive, plumb->parent, path, LOCK_EXCLUSIVE, INT64_MAX,
-			  &repo->modes, fail);
-		free(path);
+	plumb->parent = repo_state_dir(repo, "tmp", fail);
+	if (plumb->parent >= 0) {
+		sweep(repo, plumb->parent, locks);
+		if (make_folder(plumb, locks, fail) == 0 && copy_index(plumb, fail) == 0)
+			set_environment(plumb);
 	}
-	if (fail->kind == 0) {
-		path = mem_printf("%s/objects", name.data);
-		file_make_dirs(plumb->parent, path, &repo->modes, fail);
-		free(path);
-	}
-	bytes_release(&name);
-	if (fail->kind == 0 && copy_index(plumb, fail) == 0)
-		set_environment(plumb);
+	close(locks);
 	if (fail->kind)
 		plumb_end(plumb);
 	return fail->kind;

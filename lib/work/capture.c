@@ -454,7 +454,7 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 	if (repo->engine == ENGINE_NATIVE && run_native(out, options, fail) == FAIL_ENGINE) {
 		char reason[sizeof(repo->engine_reason)];
 
-		snprintf(reason, sizeof(reason), "%s", fail->message);
+		snprintf(reason, sizeof(reason), "%.*s", (int)sizeof(reason) - 1, fail->message);
 		fail_clear(fail);
 		if (repo->conf.engine && !strcmp(repo->conf.engine, "native"))
 			return fail_set(fail, FAIL_UNSUPPORTED,
