@@ -4,12 +4,15 @@
 
 #include "ledger.h"
 #include "name.h"
+#include "out.h"
+#include "progress.h"
 #include "quote.h"
 #include "snapshot.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SKIPPED_SHOWN 20 /* lines on a terminal; --json and the commit have the rest */
 
@@ -18,7 +21,8 @@ struct save_options {
 	struct argv trailer_args, trailers;
 	bool strict, allow_unchanged, best_effort, json, quiet;
 	int64_t lock_timeout;
-	int progress, verbose;
+	enum progress_when progress;
+	int verbose;
 	struct opt_args args;
 };
 
@@ -37,6 +41,7 @@ static const char *const synopsis[] = {
 
 static int parse(int argc, char **argv, struct save_options *o, struct fail *fail)
 {
+	int progress = -1;
 	const struct opt table[] = {
 		OPT_STRING('m', "message", &o->message, "message", "what this checkpoint is about"),
 		OPT_STRING(0, "session", &o->session, "id", "whose checkpoint it is"),
@@ -49,7 +54,7 @@ static int parse(int argc, char **argv, struct save_options *o, struct fail *fai
 			     "how long to wait for the chain's lock"),
 		OPT_FLAG(0, "best-effort", &o->best_effort, "exit 0 whatever happens (for hooks)"),
 		OPT_FLAG(0, "json", &o->json, "print one JSON object"),
-		OPT_TRISTATE("progress", &o->progress, "show progress"),
+		OPT_TRISTATE("progress", &progress, "show progress"),
 		OPT_FLAG('q', "quiet", &o->quiet, "print only errors"),
 		OPT_COUNT('v', "verbose", &o->verbose, "explain what is decided"),
 		OPT_END,
@@ -57,6 +62,8 @@ static int parse(int argc, char **argv, struct save_options *o, struct fail *fai
 	const struct opt_spec spec = {.synopsis = synopsis, .options = table};
 	int r = opt_parse(&spec, argc, argv, &o->args, fail);
 
+	if (progress >= 0)
+		o->progress = progress ? PROGRESS_ALWAYS : PROGRESS_NEVER;
 	for (size_t i = 0; r == OPT_OK && i < o->trailer_args.count; i++)
 		r = shadow_trailer(o->trailer_args.items[i], &o->trailers, fail);
 	return r;
@@ -80,11 +87,46 @@ static void tell_skipped(const struct snapshot *saved)
 		status_say("    ... and %zu more", saved->skipped_count - SKIPPED_SHOWN);
 }
 
-static int report(const struct save_options *o, const struct repo *repo,
-		  const struct snapshot *saved)
+/* An id, or nothing where there is none. */
+static void add_id(struct out *out, const char *key, const struct oid *oid)
 {
 	char hex[OID_HEX_MAX + 1];
 
+	out_id(out, key, oid_is_zero(oid) ? NULL : oid_hex(oid, hex));
+}
+
+static int print(const struct save_options *o, const struct repo *repo,
+		 const struct snapshot *saved, const char *session, struct fail *fail)
+{
+	struct out out;
+
+	out_open(&out, o->json ? OUT_JSON : OUT_TEXT, STDOUT_FILENO);
+	out_begin(&out, "{commit}\n");
+	add_id(&out, "commit", &saved->commit);
+	add_id(&out, "tree", &saved->tree);
+	out_text(&out, "ref", saved->chain);
+	add_id(&out, "parent", &saved->parent);
+	add_id(&out, "base", &saved->base);
+	out_text(&out, "session", session);
+	out_bool(&out, "unchanged", saved->unchanged);
+	out_text(&out, "engine", engine_name(repo->engine));
+	out_text(&out, "engine_reason", *repo->engine_reason ? repo->engine_reason : NULL);
+	out_number(&out, "attempts", saved->attempts);
+	out_list(&out, "skipped");
+	for (size_t i = 0; i < saved->skipped_count; i++) {
+		out_item(&out);
+		out_path(&out, "path", saved->skipped[i].path);
+		out_text(&out, "reason", saved->skipped[i].reason);
+		out_up(&out);
+	}
+	out_up(&out);
+	out_end(&out);
+	return out_close(&out, fail);
+}
+
+static int report(const struct save_options *o, const struct repo *repo,
+		  const struct snapshot *saved, const char *session, struct fail *fail)
+{
 	if (saved->mended && !o->quiet)
 		status_say("warning: '%s' was corrupt; the chain goes on from its last good value",
 			   saved->chain);
@@ -96,7 +138,8 @@ static int report(const struct save_options *o, const struct repo *repo,
 		if (saved->unchanged)
 			status_say("nothing has changed since the last checkpoint");
 	}
-	puts(oid_hex(&saved->commit, hex));
+	if (print(o, repo, saved, session, fail) < 0)
+		return fail_context(fail, "the checkpoint is saved, but");
 	return o->strict && saved->skipped_count ? STATUS_INCOMPLETE : STATUS_OK;
 }
 
@@ -115,11 +158,18 @@ static void log_failure(struct repo *repo, const struct snapshot_options *option
 
 /* ---- act ----------------------------------------------------------------------------- */
 
+static void show_progress(void *arg, uint64_t seen)
+{
+	progress_update(arg, seen);
+}
+
 static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 {
 	struct snapshot saved = {0};
+	struct progress progress;
 	char *chain = NULL;
 	int status = STATUS_FATAL;
+	int r;
 	struct snapshot_options options = {
 		.message = o->message,
 		.session = o->session ? o->session : repo->conf.session,
@@ -127,6 +177,8 @@ static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 		.paths = o->args.count ? (const char *const *)o->args.items : NULL,
 		.path_count = (size_t)o->args.count,
 		.allow_unchanged = o->allow_unchanged,
+		.progress = show_progress,
+		.progress_arg = &progress,
 	};
 
 	if (o->lock_timeout >= 0)
@@ -135,8 +187,16 @@ static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 	    (o->ref && shadow_chain(repo, o->ref, &chain, fail) < 0))
 		goto done;
 	options.chain = chain;
-	if (snapshot_save(repo, &options, &saved, fail) == 0)
-		status = report(o, repo, &saved);
+	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
+		goto done;
+	progress_begin(&progress, "Scanning files", 0);
+	r = snapshot_save(repo, &options, &saved, fail);
+	if (r < 0)
+		progress_abort(&progress);
+	else
+		progress_end(&progress);
+	if (r == 0)
+		status = report(o, repo, &saved, options.session, fail);
 	else if (o->best_effort || fail->kind == FAIL_BUSY)
 		log_failure(repo, &options, &saved, fail);
 done:
@@ -147,7 +207,9 @@ done:
 
 int shadow_save(int argc, char **argv)
 {
-	struct save_options o = {.lock_timeout = -1, .progress = -1};
+	struct save_options o = {
+		.lock_timeout = -1,
+	};
 	struct fail fail = FAIL_INIT;
 	struct repo repo;
 	int status = STATUS_OK;
