@@ -4,6 +4,7 @@
 #include "repo.h"
 #include "spawn.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -247,10 +248,10 @@ int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fa
 	return fail->kind;
 }
 
-static void push_names(const struct bytes *names, const char *prefix, struct argv *list)
+static void push_names(const struct bytes *names, struct argv *list)
 {
 	for (char *p = names->data; p < names->data + names->len; p += strlen(p) + 1)
-		argv_pushf(list, "%s%s", prefix, p);
+		argv_push(list, p);
 }
 
 /*
@@ -260,41 +261,29 @@ static void push_names(const struct bytes *names, const char *prefix, struct arg
 static int find_failed(struct plumb *plumb, struct argv *failed, struct fail *fail)
 {
 	struct bytes names = BYTES_INIT;
-	struct spawn cmd = SPAWN_INIT;
 
 	run(plumb, &names, fail, "diff-files", "--name-only", "-z", "--ignore-submodules=dirty",
 	    NULL);
-	push_names(&names, "", failed);
+	push_names(&names, failed);
 	bytes_clear(&names);
-	prepare(plumb, &cmd);
-	cmd.cwd = plumb->repo->work_tree;
-	argv_push_all(&cmd.argv, "ls-files", "-z", "--others", "--exclude-standard", NULL);
-	if (fail->kind == 0 && spawn_capture(&cmd, &names, fail) == 0)
-		push_names(&names, "", failed);
-	spawn_release(&cmd);
+	if (fail->kind == 0 && run(plumb, &names, fail, "ls-files", "-z", "--full-name", "--others",
+				   "--exclude-standard", "--", ":/", NULL) == 0)
+		push_names(&names, failed);
 	bytes_release(&names);
 	return fail->kind;
 }
 
-/* Do all pathspecs match something? Asked by itself, so that "no match" is told from "failed". */
-static int check_pathspecs(struct plumb *plumb, const char *const *pathspecs, size_t count,
-			   struct fail *fail)
+int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, struct fail *fail)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct spawn cmd = SPAWN_INIT;
-		struct bytes out = BYTES_INIT;
+	struct spawn cmd = SPAWN_INIT;
+	struct bytes out = BYTES_INIT;
 
-		prepare(plumb, &cmd);
-		argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--",
-			      pathspecs[i], NULL);
-		if (spawn_capture(&cmd, &out, fail) == 0 && !out.len)
-			fail_set(fail, FAIL_GONE, "pathspec '%s' did not match any files",
-				 pathspecs[i]);
-		spawn_release(&cmd);
-		bytes_release(&out);
-		if (fail->kind)
-			break;
-	}
+	prepare(plumb, &cmd);
+	argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--", pathspec, NULL);
+	spawn_capture(&cmd, &out, fail);
+	*matches = out.len > 0;
+	spawn_release(&cmd);
+	bytes_release(&out);
 	return fail->kind;
 }
 
@@ -304,8 +293,6 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes out = BYTES_INIT;
 
-	if (check_pathspecs(plumb, pathspecs, count, fail) < 0)
-		return fail->kind;
 	prepare(plumb, &cmd);
 	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
 	if (plumb->repo->sparse)
@@ -322,6 +309,99 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	return fail->kind;
 }
 
+/* FIFOs, sockets and devices below an open directory; `path` ends in a slash, or is empty. */
+static void find_special(int dir, struct bytes *path, struct argv *found)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	size_t len = path->len;
+	struct dirent *entry;
+
+	while (stream && (entry = readdir(stream))) {
+		struct fail ignored = FAIL_INIT;
+		int sub;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		    !strcmp(entry->d_name, ".git"))
+			continue;
+		bytes_truncate(path, len);
+		bytes_adds(path, entry->d_name);
+		if (entry->d_type == DT_FIFO || entry->d_type == DT_SOCK ||
+		    entry->d_type == DT_CHR || entry->d_type == DT_BLK)
+			argv_push(found, path->data);
+		if (entry->d_type != DT_DIR)
+			continue;
+		sub = file_open_dir(fd, entry->d_name, &ignored);
+		bytes_addc(path, '/');
+		if (sub >= 0) {
+			find_special(sub, path, found);
+			close(sub);
+		}
+	}
+	bytes_truncate(path, len);
+	if (stream)
+		closedir(stream);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* In the top of the work tree, whatever the caller's relative variables lead to. */
+static void run_at_top(struct plumb *plumb, struct spawn *cmd)
+{
+	cmd->cwd = plumb->repo->work_tree;
+	argv_pushf(&cmd->env, "GIT_DIR=%s", plumb->repo->git_dir);
+	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", plumb->repo->common_dir);
+	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", plumb->repo->work_tree);
+}
+
+/* Leaves only what git would not ignore. */
+static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fail)
+{
+	struct bytes input = BYTES_INIT, out = BYTES_INIT;
+	struct spawn cmd = SPAWN_INIT;
+	struct argv kept = ARGV_INIT;
+	const char *p;
+
+	for (size_t i = 0; i < paths->count; i++) {
+		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
+	}
+	prepare(plumb, &cmd);
+	run_at_top(plumb, &cmd);
+	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
+	cmd.input = input.data;
+	cmd.input_len = input.len;
+	/* Each answer: source, line and pattern (empty: not ignored), then the path. */
+	argv_push_all(&cmd.argv, "check-ignore", "-z", "-v", "-n", "--stdin", NULL);
+	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status > 1)
+		fail_set(fail, FAIL_FATAL, "git check-ignore: exit status %d", cmd.status);
+	p = out.data;
+	for (size_t i = 0; fail->kind == 0 && i < paths->count && p < out.data + out.len; i++) {
+		if (!*p)
+			argv_push(&kept, paths->items[i]);
+		for (int field = 0; field < 4; field++)
+			p += strlen(p) + 1;
+	}
+	argv_release(paths);
+	*paths = kept;
+	spawn_release(&cmd);
+	bytes_release(&input);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fail)
+{
+	struct bytes path = BYTES_INIT;
+	int top = file_open_dir(AT_FDCWD, plumb->repo->work_tree, fail);
+
+	if (top < 0)
+		return top;
+	find_special(top, &path, found);
+	close(top);
+	bytes_release(&path);
+	return found->count ? drop_ignored(plumb, found, fail) : 0;
+}
+
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 {
 	struct bytes out = BYTES_INIT;
@@ -331,7 +411,9 @@ int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 		bytes_chomp(&out);
 		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
 			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
-	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", NULL) == 0 && out.len) {
+	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) ==
+			   0 &&
+		   out.len) {
 		fail_clear(fail);
 		fail_set(fail, FAIL_NO, "the index has unmerged entries");
 	}

@@ -14,6 +14,7 @@
 static const char reason_large[] = "too large";
 static const char reason_failed[] = "unreadable";
 static const char reason_nested[] = "nested repository";
+static const char reason_special[] = "special file";
 
 static void add_skip(struct capture *c, const char *path, const char *reason)
 {
@@ -158,6 +159,15 @@ static bool is_skipped(const struct capture *c, const char *path)
 	return false;
 }
 
+/* Neither on disk nor in the index. */
+static bool is_unmatched(const struct capture *c, const char *path)
+{
+	for (size_t i = 0; i < c->scan.unmatched.count; i++)
+		if (!strcmp(c->scan.unmatched.items[i], path))
+			return true;
+	return false;
+}
+
 /* What stands at each named path in `tree` (the index with the work tree's changes). */
 static int take_grafts(struct capture *c, const struct capture_options *options,
 		       const struct argv *paths, const struct oid *tree, struct fail *fail)
@@ -176,7 +186,7 @@ static int take_grafts(struct capture *c, const struct capture_options *options,
 		/* Not recorded, and said so: what the last checkpoint has stays. */
 		if (r == FAIL_GONE && is_skipped(c, paths->items[i]))
 			continue;
-		if (r == FAIL_GONE &&
+		if (r == FAIL_GONE && is_unmatched(c, paths->items[i]) &&
 		    must_match(c, &options->on_tree, paths->items[i], options->paths[i], fail) < 0)
 			return fail->kind;
 		graft->path = mem_strdup(paths->items[i]);
@@ -195,11 +205,7 @@ static int check_paths(struct capture *c, const struct capture_options *options,
 		       const struct argv *paths, struct fail *fail)
 {
 	for (size_t i = 0; i < paths->count; i++) {
-		struct tree_entry entry;
-		struct fail lookup = FAIL_INIT;
-
-		if (tree_lookup(&c->odb, &c->tree, paths->items[i], &entry, &lookup) == FAIL_GONE &&
-		    !is_skipped(c, paths->items[i]) &&
+		if (is_unmatched(c, paths->items[i]) &&
 		    must_match(c, &options->head_tree, paths->items[i], options->paths[i], fail) <
 			    0)
 			return fail->kind;
@@ -351,10 +357,63 @@ static int collect_grafts(struct capture *capture, const struct oid *on_tree, st
 	return tree_diff(&capture->odb, on_tree, &capture->tree, collect_graft, &collect, fail);
 }
 
+/*
+ * A pathspec has to match something: on disk, in the user's index, or in the last
+ * checkpoint. Only what matches on disk or in the last checkpoint can be added.
+ */
+static int match_pathspec(struct capture *c, const struct capture_options *options,
+			  const char *given, struct argv *specs, struct fail *fail)
+{
+	struct tree_entry entry;
+	struct fail lookup = FAIL_INIT;
+	bool matches;
+	char *path = NULL;
+
+	if (plumb_matches(&c->plumb, given, &matches, fail) < 0)
+		return fail->kind;
+	if (!matches && capture_literal_path(c->repo, given, &path, &lookup) == 0)
+		matches = tree_lookup(&c->odb,
+				      options->partial ? &options->on_tree : &options->head_tree,
+				      path, &entry, &lookup) == 0;
+	free(path);
+	if (!matches)
+		return fail_set(fail, FAIL_FATAL, "pathspec '%s' did not match any files", given);
+	argv_push(specs, given);
+	return 0;
+}
+
+/* git add -A, and what it left out. */
+static int add_all(struct capture *c, const struct capture_options *options, struct argv *specs,
+		   struct fail *fail)
+{
+	struct argv failed = ARGV_INIT, special = ARGV_INIT, usable = ARGV_INIT;
+
+	/* In the last checkpoint's tree a path may be gone already: nothing to add then. */
+	for (size_t i = 0; options->partial && i < specs->count && fail->kind == 0; i++) {
+		bool matches;
+
+		if (plumb_matches(&c->plumb, specs->items[i], &matches, fail) == 0 && matches)
+			argv_push(&usable, specs->items[i]);
+	}
+	if (fail->kind == 0 && (!options->partial || usable.count))
+		plumb_add(&c->plumb, (const char *const *)usable.items, usable.count, &failed,
+			  fail);
+	if (fail->kind == 0 && !options->partial)
+		plumb_special_files(&c->plumb, &special, fail);
+	for (size_t i = 0; i < failed.count; i++)
+		add_skip(c, failed.items[i], reason_failed);
+	for (size_t i = 0; i < special.count; i++)
+		add_skip(c, special.items[i], reason_special);
+	argv_release(&failed);
+	argv_release(&special);
+	argv_release(&usable);
+	return fail->kind;
+}
+
 static int run_plumb(struct capture *c, const struct capture_options *options,
 		     struct oid *index_tree, struct fail *fail)
 {
-	struct argv failed = ARGV_INIT;
+	struct argv specs = ARGV_INIT;
 	struct oid before;
 
 	c->by_plumb = true;
@@ -371,19 +430,18 @@ static int run_plumb(struct capture *c, const struct capture_options *options,
 	for (size_t i = 0; i < c->plumb.env.count; i++)
 		argv_push(&c->odb.env, c->plumb.env.items[i]);
 	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	for (size_t i = 0; i < options->path_count && fail->kind == 0; i++)
+		match_pathspec(c, options, options->paths[i], &specs, fail);
 	if (options->partial) {
 		before = options->on_tree;
 		plumb_read_tree(&c->plumb, &options->on_tree, fail);
 	}
-	if (fail->kind == 0 &&
-	    plumb_add(&c->plumb, options->partial ? options->paths : NULL,
-		      options->partial ? options->path_count : 0, &failed, fail) == 0)
-		for (size_t i = 0; i < failed.count; i++)
-			add_skip(c, failed.items[i], reason_failed);
+	if (fail->kind == 0)
+		add_all(c, options, &specs, fail);
 	if (fail->kind == 0 && plumb_write_tree(&c->plumb, &c->tree, fail) == 0 &&
 	    apply_limits(c, &before, fail) == 0 && options->partial)
 		collect_grafts(c, &options->on_tree, fail);
-	argv_release(&failed);
+	argv_release(&specs);
 	return fail->kind;
 }
 
