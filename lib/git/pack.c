@@ -13,7 +13,6 @@
 #define HEADER_SIZE 12
 #define DEFLATE_LEVEL 1
 #define DEFLATE_STEP ((size_t)64 << 10)
-#define FIRST_SLOTS 64
 
 static const char *const extensions[PACK_FILES] = {".keep", ".pack", ".idx"};
 
@@ -54,8 +53,6 @@ int pack_begin(struct repo *repo, struct pack **out, struct fail *fail)
 	pack->repo = repo;
 	pack->dir = dir;
 	pack->unnamed = draft_unnamed_possible();
-	pack->slot_count = FIRST_SLOTS;
-	pack->slots = mem_array(pack->slot_count, sizeof(*pack->slots));
 	bytes_init(&pack->tail);
 	bytes_add(&pack->tail, room_for_header, HEADER_SIZE);
 	pack->size = HEADER_SIZE;
@@ -75,7 +72,7 @@ void pack_free(struct pack *pack)
 		deflateEnd(&pack->deflate);
 	bytes_release(&pack->tail);
 	free(pack->entries);
-	free(pack->slots);
+	oidset_release(&pack->members);
 	free(pack->order);
 	close(pack->dir);
 	free(pack);
@@ -83,48 +80,22 @@ void pack_free(struct pack *pack)
 
 /* ---- which objects are in it ------------------------------------------------------- */
 
-/* The slot that holds `oid`, or the free one where it belongs. */
-static uint32_t *find_slot(const struct pack *pack, const struct oid *oid)
-{
-	size_t mask = pack->slot_count - 1;
-	uint64_t key;
-
-	memcpy(&key, oid->raw, sizeof(key));
-	for (size_t i = key & mask;; i = (i + 1) & mask) {
-		uint32_t *slot = &pack->slots[i];
-
-		if (!*slot || oid_equal(&pack->entries[*slot - 1].oid, oid))
-			return slot;
-	}
-}
-
-static void grow_slots(struct pack *pack)
-{
-	free(pack->slots);
-	pack->slot_count *= 2;
-	pack->slots = mem_array(pack->slot_count, sizeof(*pack->slots));
-	for (size_t i = 0; i < pack->count; i++)
-		*find_slot(pack, &pack->entries[i].oid) = (uint32_t)i + 1;
-}
-
 static struct packidx_entry *add_entry(struct pack *pack, const struct oid *oid)
 {
 	struct packidx_entry *entry;
 
 	if (pack->count >= UINT32_MAX - 1)
 		abort();
-	if (2 * (pack->count + 1) > pack->slot_count)
-		grow_slots(pack);
+	oidset_add(&pack->members, oid);
 	MEM_GROW(pack->entries, pack->cap, pack->count + 1);
-	entry = &pack->entries[pack->count];
+	entry = &pack->entries[pack->count++];
 	*entry = (struct packidx_entry){.oid = *oid, .offset = pack->size};
-	*find_slot(pack, oid) = (uint32_t)++pack->count;
 	return entry;
 }
 
 bool pack_has(const struct pack *pack, const struct oid *oid)
 {
-	return *find_slot(pack, oid) != 0;
+	return oidset_has(&pack->members, oid);
 }
 
 size_t pack_count(const struct pack *pack)

@@ -9,6 +9,7 @@
 #include "bytes.h"
 #include "hash.h"
 #include "lock.h"
+#include "oidset.h"
 #include "pack.h"
 #include "packdraft.h"
 #include "packidx.h"
@@ -34,8 +35,7 @@ struct pack {
 
 	struct packidx_entry *entries; /* in the order of the pack */
 	size_t count, cap;
-	uint32_t *slots; /* a hash table of entry numbers + 1 */
-	size_t slot_count;
+	struct oidset members;
 	uint32_t *order; /* entry numbers by id; the first `sorted` are valid */
 	size_t order_cap, sorted;
 
