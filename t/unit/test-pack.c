@@ -873,15 +873,18 @@ static void test_large(UNUSED void **state)
 }
 
 /* A reader that has the old packs open still finds everything after a merge. */
-static void readers(UNUSED const struct variant *v, struct repo *repo)
+static void read_on(struct repo *repo, bool with_midx)
 {
 	struct bytes out = BYTES_INIT;
 	struct fail fail = FAIL_INIT;
 	struct odb odb;
 	struct oid tips[PACK_FAN_IN] = {0};
 
+	assert_int_equal(system("rm -rf .git/objects/pack/*"), 0);
 	for (unsigned i = 0; i < PACK_FAN_IN; i++)
-		save(repo, &tips[i], i, 100);
+		save(repo, &tips[i], 100 * with_midx + i, 100);
+	if (with_midx)
+		git("multi-pack-index write");
 	odb_init(&odb, repo);
 	assert_ok(odb_read_type(&odb, &tips[0], OBJECT_COMMIT, &out, &fail), fail);
 	consolidate(repo);
@@ -890,6 +893,12 @@ static void readers(UNUSED const struct variant *v, struct repo *repo)
 		assert_ok(odb_read_type(&odb, &tips[i], OBJECT_COMMIT, &out, &fail), fail);
 	odb_release(&odb);
 	bytes_release(&out);
+}
+
+static void readers(UNUSED const struct variant *v, struct repo *repo)
+{
+	read_on(repo, false);
+	read_on(repo, true);
 }
 
 static void test_readers(UNUSED void **state)
