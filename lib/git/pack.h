@@ -39,9 +39,10 @@
  *        O.idx goes first:  a reader that starts now does not see O, but N. One
  *                           that has O.idx open finds O.pack gone and looks
  *                           again: git re-reads the directory, libgit2 1.5.1
- *                           refreshes once when an object is not found.
- *                           (Through a multi-pack-index libgit2 fails instead:
- *                           see odb.h.)
+ *                           refreshes once when an object is not found. (From a
+ *                           multi-pack-index it goes to the .idx first, and says
+ *                           "not found" for a missing .idx, but fails for a
+ *                           missing .pack.)
  *        O.keep goes last:  as long as there is an O.pack, a repack that lists
  *                           packs sees that it is kept. Without .keep it would
  *                           copy O's objects, unreachable ones too.

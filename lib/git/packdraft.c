@@ -79,6 +79,9 @@ static int open_named(struct draft *draft, int dir)
 int draft_open(struct draft *draft, int dir, bool unnamed, const struct file_modes *modes,
 	       struct fail *fail)
 {
+	/* Read-only for everybody, as git's packs are: only the read bits are shared. */
+	const struct file_modes shared = {.extra = modes->extra & 0444};
+
 	*draft = (struct draft)DRAFT_INIT;
 	if (unnamed)
 		draft->fd = open_unnamed(dir);
@@ -88,7 +91,7 @@ int draft_open(struct draft *draft, int dir, bool unnamed, const struct file_mod
 		draft->fd = open_named(draft, dir);
 	if (draft->fd < 0)
 		return fail_errno(fail, "create a file in the pack directory");
-	if (file_share(draft->fd, modes, false, fail) < 0)
+	if (file_share(draft->fd, &shared, false, fail) < 0)
 		draft_drop(draft, dir);
 	return fail->kind;
 }

@@ -873,15 +873,18 @@ static void test_large(UNUSED void **state)
 }
 
 /* A reader that has the old packs open still finds everything after a merge. */
-static void readers(UNUSED const struct variant *v, struct repo *repo)
+static void read_on(struct repo *repo, bool with_midx)
 {
 	struct bytes out = BYTES_INIT;
 	struct fail fail = FAIL_INIT;
 	struct odb odb;
 	struct oid tips[PACK_FAN_IN] = {0};
 
+	assert_int_equal(system("rm -rf .git/objects/pack/*"), 0);
 	for (unsigned i = 0; i < PACK_FAN_IN; i++)
-		save(repo, &tips[i], i, 100);
+		save(repo, &tips[i], 100 * with_midx + i, 100);
+	if (with_midx)
+		git("multi-pack-index write");
 	odb_init(&odb, repo);
 	assert_ok(odb_read_type(&odb, &tips[0], OBJECT_COMMIT, &out, &fail), fail);
 	consolidate(repo);
@@ -890,6 +893,12 @@ static void readers(UNUSED const struct variant *v, struct repo *repo)
 		assert_ok(odb_read_type(&odb, &tips[i], OBJECT_COMMIT, &out, &fail), fail);
 	odb_release(&odb);
 	bytes_release(&out);
+}
+
+static void readers(UNUSED const struct variant *v, struct repo *repo)
+{
+	read_on(repo, false);
+	read_on(repo, true);
 }
 
 static void test_readers(UNUSED void **state)
@@ -917,7 +926,10 @@ static void midx(UNUSED const struct variant *v, struct repo *repo)
 		const char *file = i ? ".git/objects/pack/multi-pack-index.d/multi-pack-index-chain"
 				     : ".git/objects/pack/multi-pack-index";
 
-		assert_int_equal(system("rm -rf .git/objects/pack/*"), 0);
+		assert_int_equal(system("cd .git && rm -rf objects/pack/* objects/info/* "
+					"refs/heads/* refs/shadow logs "
+					"packed-refs"),
+				 0);
 		git("-c user.name=u -c user.email=e commit -q --allow-empty -m theirs");
 		git("repack -a -d -q");
 		for (unsigned j = 0; j < 4; j++)
@@ -1005,7 +1017,6 @@ static void filtered(UNUSED const struct variant *v, struct repo *repo)
 	struct pack *pack;
 	uint64_t freed;
 	char *file;
-	struct stat st;
 
 	/* One pack that stays whole, one that loses something, one that goes. */
 	for (uint32_t i = 0; i < 3; i++) {
@@ -1051,7 +1062,6 @@ static void filtered(UNUSED const struct variant *v, struct repo *repo)
 	assert_ok(pack_filter(repo, wants, &wanted, time(NULL) + 1, &freed, &fail), fail);
 	assert_int_equal(count_files(""), 0);
 	assert_true(freed > 30000);
-	(void)st;
 }
 
 static void test_filtered(UNUSED void **state)
@@ -1223,7 +1233,6 @@ static void test_killed(UNUSED void **state)
 /* core.sharedRepository: the group may read all three, and write none. */
 static void test_shared(UNUSED void **state)
 {
-	struct fail fail = FAIL_INIT;
 	struct oid tip = {0};
 	struct repo repo;
 	mode_t old = umask(077);
@@ -1234,7 +1243,6 @@ static void test_shared(UNUSED void **state)
 	assert_int_equal(system("test $(stat -c %a .git/objects/pack/* | sort -u) = 440"), 0);
 	umask(old);
 	repo_close(&repo);
-	(void)fail;
 }
 
 static int setup(UNUSED void **state)
