@@ -23,6 +23,7 @@
 #                      empty index: shows that differences are found
 #   --keep             leave failing repositories behind and say where
 #   --stop             at the first failure
+#   --show N           tell about the first N failures, number the rest (20)
 #   --min-per-item N   fail when an item came up less often (2 % of the cases)
 #   --fsck-every N     look at the whole repository every N cases (10)
 #   --dir DIR          where to build (DIFF_DIR, or /dev/shm, or TMPDIR)
@@ -45,6 +46,7 @@ my %opt = (
     cases        => 500,
     engine       => 'auto',
     'fsck-every' => 10,
+    show         => 20,
     # Most of a case is making small files: memory is forty times faster.
     dir => $ENV{DIFF_DIR} || (-w '/dev/shm' ? '/dev/shm' : $ENV{TMPDIR} || '/tmp'),
 );
@@ -53,6 +55,7 @@ GetOptions(
     'only=s@',         'engine=s', 'command=s',     'naive',
     'keep',            'stop',     'min-per-item=i', 'fsck-every=i',
     'dir=s',           'tap',      'verbose|v',      'list',
+    'show=i',
 ) && !@ARGV or exit 129;
 
 my $seed = defined $opt{seed} ? $opt{seed} : (int(time) ^ ($$ << 8)) & 0x7fffffff;
@@ -701,7 +704,7 @@ my %ITEM = (
                 $id{$3} = [$1, $2] if /^(\d+) ([0-9a-f]+) 0\t(.*)$/s && $1 ne '160000';
             }
             my @f = some(1 + rand 3, grep { !/\.git/ } sort keys %id) or return 0;
-            my @ids = map { $_->[1] } values %id;
+            my @ids = map { $id{$_}[1] } sort keys %id;
             my $in = '';
             my $zero = '0' x length $ids[0];
             for my $f (@f) {
@@ -1313,12 +1316,15 @@ sub plain_spec { return $_[0] }
 # Paths for a path save: things that a session may have written just now.
 sub choose_paths {
     my ($c) = @_;
+    return unless defined $c->{last};
+    my $plain = qr{^(?!-)[A-Za-z0-9._/-]+$};
+    my $scratch = { env => private_env($c, "$c->{place}/scratch") };
+    my %kept = map { $_ => 1 } grep { /$plain/ && !m{(^|/)\.git} }
+        split /\0/, git($c, $scratch, 'ls-tree', '-r', '-z', '--name-only', '--full-tree', $c->{last});
     my %tracked = map { $_ => 1 } tracked($c);
-    my @can = grep { m{^[A-Za-z0-9._/-]+$} && !/^-/ && !m{(^|/)\.git} } files($c);
-    my @ignored;
-    @can = grep { $tracked{$_} } @can;
-    push @can, grep { m{^[A-Za-z0-9._/-]+$} && !/^-/ && !m{(^|/)\.git} } keys %tracked;
-    push @can, grep { m{^[A-Za-z0-9._/-]+$} && !/^-/ && !has_repository("$c->{dir}/$_") } dirs($c) if chance(0.3);
+    # Files that are there and not ignored, and those that the checkpoint had.
+    my @can = (sort(keys %kept), grep { $tracked{$_} && /$plain/ && !m{(^|/)\.git} } files($c));
+    push @can, grep { /$plain/ && !m{(^|/)\.git} && !has_repository("$c->{dir}/$_") } dirs($c) if chance(0.3);
     my %seen;
     @can = sort grep { !$seen{$_}++ && !beyond_link($c, $_) } @can;
     return some(1 + rand 3, @can);
@@ -1421,7 +1427,8 @@ sub one_case {
         $failures++;
         chomp $problem;
         print "# case $number (--seed $seed --case $number): $problem\n# items: @items\n# changes: @{ $c->{story} }\n" =~ s/\n(?=[^#])/\n#   /gr
-            unless $opt{naive} && $problem !~ /^rig/;
+            unless ($opt{naive} && $problem !~ /^rig/) || $failures > $opt{show};
+        print "# ... and case $number\n" if $failures > $opt{show} && !$opt{naive};
         if ($opt{keep}) {
             print "# kept in $c->{place}\n";
             return;
