@@ -158,8 +158,10 @@ static void take_core(struct repo *repo, const char *name, const char *value)
 			repo_use_git(repo, "sparse checkout");
 	} else if (!strcmp(name, "worktree"))
 		repo_use_git(repo, "core.worktree");
-	else if (!strncmp(name, "fsync", 5))
+	else if (!strncmp(name, "fsync", 5)) {
+		conf->fsync_set = true;
 		repo_use_git(repo, "core.fsync");
+	}
 }
 
 static void take_extension(struct repo *repo, const char *name, const char *value)

@@ -35,6 +35,7 @@ struct gitconf {
 	bool file_mode;		  /* core.fileMode */
 	bool trust_ctime;	  /* core.trustctime */
 	bool check_stat_minimal;  /* core.checkStat = minimal */
+	bool fsync_set;		  /* core.fsync or core.fsyncMethod: git writes the refs */
 	char *hooks_path;	  /* core.hooksPath; NULL when unset */
 	bool transaction_hook;	  /* a config-based reference-transaction hook (git 2.54+) */
 	struct argv config_hooks; /* names of all config-based hooks */

@@ -6,31 +6,40 @@
  * it fair among our processes, and git's "<ref>.lock", which excludes everybody
  * else. There is no blind write.
  *
- * Crash story of a swap on a loose ref (I = interlock/locks/<key>.intent):
+ * Crash story of a native swap (I = interlock/locks/<key>.intent):
  *   1. take the flock on interlock/locks/<key>
  *   2. write the new value to a fresh file I        -> killed: I alone; nothing
  *                                                      happened. The next holder
  *                                                      of the flock removes it
- *   3. link(I, "<ref>.lock")                        -> killed: I and <ref>.lock
- *                                                      are one inode, which
- *                                                      proves that the lock is
- *                                                      ours and its owner dead
- *                                                      (the flock is free): the
- *                                                      next holder unlinks both
- *   4. read the ref, compare, append to the reflog  -> killed: as 3
- *   5. rename("<ref>.lock", "<ref>")                -> killed: I is one inode
- *                                                      with the ref: the swap is
- *                                                      done; unlink I
- *   6. unlink(I), drop the flock
- * A "<ref>.lock" that is not the inode of I is somebody else's: it is waited
- * for until the deadline, named, and never broken.
+ *   3. link(I, "<ref>.lock"), and when HEAD names   -> killed: the locks are one
+ *      the ref also link(I, "HEAD.lock")               inode with I, and the
+ *                                                      flock is free: that proves
+ *                                                      that they are ours and
+ *                                                      their owner dead. The next
+ *                                                      holder unlinks them, or
+ *                                                      whoever they stand in the
+ *                                                      way of
+ *   4. read the ref, compare, append to the reflogs -> killed: as 3
+ *   5. rename("<ref>.lock", "<ref>")                -> killed: the swap is done.
+ *                                                      I is one inode with the
+ *                                                      ref; as 3 for HEAD.lock
+ *   6. unlink HEAD.lock, unlink I, drop the flock
+ * Steps 3 to 6 run with the usual signals blocked, and never wait: when one of
+ * the locks is taken, the other is given back first. A lock that is not the inode
+ * of an intent is somebody else's: it is waited for until the deadline, named,
+ * and never broken.
  *
- * Deletes, several refs at once, symbolic refs, the branch that HEAD names (its
- * reflog is HEAD's too), per-worktree refs, reftable and repositories with a
- * reference-transaction hook go through `git update-ref`, under the same flock.
- * For these I is not linked: it says "git was writing". When its writer is dead,
- * a "<ref>.lock" that is younger than I, that no process has open and that holds
- * nothing or the new value is what the killed git left.
+ * Deletes, several refs at once (reftxn.h), symbolic refs other than HEAD,
+ * per-worktree refs, reftable, core.fsync, quarantine and repositories with a
+ * reference-transaction hook go through `git update-ref`, under the same flock:
+ *   1. take the flock
+ *   2. write and flock a git intent (intent.h) that lists git's locks
+ *   3. run git, which inherits that flock            -> killed: intent.h says how
+ *                                                       what git left is found
+ *   4. remove the intent, drop the flock
+ * Whatever looks odd to the native way (a hard link that the file system refuses,
+ * a file where a directory should be) goes to git as well, before anything is
+ * written.
  */
 #ifndef REF_H
 #define REF_H
@@ -47,10 +56,18 @@ struct repo;
  * The value of a ref after following symbolic refs. FAIL_GONE when it does not
  * exist (also a symbolic ref to nothing), FAIL_CORRUPT when its file holds
  * neither an id nor a symbolic ref (an empty file after a power loss: D19).
+ * The name must be valid: refname_valid() or refname_is_root().
  */
 int ref_read(struct repo *repo, const char *name, struct oid *oid, struct fail *fail);
 
-/* One step: an id, or the name that a symbolic ref points at (caller frees; else NULL). */
+/* The same, and the last name on the way (caller frees, also after a failure). */
+int ref_follow(struct repo *repo, const char *name, struct oid *oid, char **leaf,
+	       struct fail *fail);
+
+/*
+ * One step: an id, or the name that a symbolic ref points at (caller frees; else
+ * NULL). Where git keeps the refs, `oid` is the followed value as well.
+ */
 int ref_read_raw(struct repo *repo, const char *name, struct oid *oid, char **target,
 		 struct fail *fail);
 
@@ -71,22 +88,28 @@ struct ref_lock {
 	}
 
 /*
- * Takes the per-ref lock and heals what a killed holder left behind (D18).
- * FAIL_BUSY, naming the holder, when `deadline` passes.
+ * Takes the per-ref lock; symbolic refs are followed by the caller, so that all
+ * writers of one ref take one lock. FAIL_BUSY, naming the holder, when
+ * `deadline` passes.
  */
 int ref_lock_take(struct repo *repo, const char *name, int64_t deadline, struct ref_lock *lock,
 		  struct fail *fail);
 void ref_lock_drop(struct ref_lock *lock);
 
+/* Removes what a dead holder of the lock left. ref_swap() does it; for others who hold it. */
+int ref_lock_heal(struct repo *repo, const char *name, struct fail *fail);
+
 struct ref_swap {
 	const char *name;
-	struct oid old_oid; /* zero: must not exist */
-	struct oid new_oid; /* zero: delete */
-	const char *reason; /* for the reflog; may be NULL */
+	const char *through; /* the symbolic ref that was followed to `name`, or NULL */
+	struct oid old_oid;  /* zero: must not exist */
+	struct oid new_oid;  /* zero: delete */
+	const char *reason;  /* for the reflog; may be NULL */
 	bool create_reflog;
 	bool no_deref; /* replace a symbolic ref itself */
 	bool mend;     /* a corrupt file counts as holding `old_oid` (our own refs only) */
 	int64_t deadline;
+	struct bytes *chatter; /* gets what the user's hooks said; may be NULL */
 };
 
 /*
@@ -94,9 +117,13 @@ struct ref_swap {
  * ref holds something else, which is left in `now` (zero: it does not exist).
  * FAIL_BUSY: git's lock stayed held past the deadline; the message names the
  * file, its age and its holder. FAIL_UNKNOWN: it may have been applied.
+ * The target's existence is not checked natively: that is the caller's.
  */
 int ref_swap(struct repo *repo, const struct ref_lock *lock, const struct ref_swap *swap,
 	     struct oid *now, struct fail *fail);
+
+/* Why git writes this ref ("reference-transaction hook", ...); NULL: we do. */
+const char *ref_git_reason(struct repo *repo, const struct ref_swap *swap);
 
 /* Calls `visit` for every ref below `prefix` ("refs/shadow/"), sorted by name. */
 typedef int ref_visit(void *arg, const char *name, const struct oid *oid, struct fail *fail);

@@ -26,21 +26,36 @@ static bool component_ok(const char *part, size_t len)
 	return true;
 }
 
-int refname_check(const char *name, struct fail *fail)
+bool refname_valid(const char *name)
 {
 	const char *part = name;
 	size_t len = strlen(name);
-	bool ok = starts_with(name, "refs/") && len > 5 && name[len - 1] != '.';
 
-	while (ok) {
+	if (!starts_with(name, "refs/") || name[len - 1] == '.')
+		return false;
+	for (;;) {
 		size_t n = strcspn(part, "/");
 
-		ok = component_ok(part, n);
+		if (!component_ok(part, n))
+			return false;
 		if (!part[n])
-			break;
+			return true;
 		part += n + 1;
 	}
-	if (ok)
+}
+
+bool refname_is_root(const char *name)
+{
+	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+	size_t len = strlen(name);
+
+	return len >= 4 && strspn(name, allowed) == len && !strcmp(name + len - 4, "HEAD") &&
+	       (len == 4 || name[len - 5] == '_');
+}
+
+int refname_check(const char *name, struct fail *fail)
+{
+	if (refname_valid(name))
 		return 0;
 	return fail_set(fail, FAIL_USAGE, "'%s' is not a valid ref name (refs/...)", name);
 }

@@ -7,8 +7,14 @@
 
 #include "fail.h"
 
-/* As git check-ref-format: FAIL_USAGE when `name` cannot be a ref under refs/. */
+/* As git check-ref-format, for names under refs/. */
+bool refname_valid(const char *name);
+
+/* The same; FAIL_USAGE when `name` cannot be a ref under refs/. */
 int refname_check(const char *name, struct fail *fail);
+
+/* HEAD, ORIG_HEAD, ...: what git keeps beside refs/. */
+bool refname_is_root(const char *name);
 
 /* HEAD and other names outside refs/, refs/bisect, refs/worktree, refs/rewritten. */
 bool refname_per_worktree(const char *name);

@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,24 +17,26 @@
 
 /* ---- loose ------------------------------------------------------------------------ */
 
-/* Reads a loose ref's file; FAIL_GONE when there is none (a directory is none). */
-static int read_loose_file(struct repo *repo, const char *name, struct bytes *out,
-			   struct fail *fail)
+/* An old form of symbolic ref, which git still follows: a symbolic link to "refs/...". */
+static int read_link(int dir, const char *path, const char *name, char **target, struct fail *fail)
 {
-	char *path = refname_per_worktree(name) ? mem_printf("%s/%s", repo->git_dir, name)
-						: mem_strdup(name);
-	struct stat st;
-	int fd = openat(repo->common_fd, path,
-			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	char text[PATH_MAX];
+	ssize_t n = readlinkat(dir, path, text, sizeof(text) - 1);
 
-	free(path);
-	if (fd < 0) {
-		if (errno == ENOENT || errno == ENOTDIR)
-			return fail_set(fail, FAIL_GONE, "ref '%s' does not exist", name);
-		if (errno == ELOOP)
-			return fail_set(fail, FAIL_CORRUPT, "ref '%s' is a symbolic link", name);
+	if (n < 0)
 		return fail_errno(fail, "read ref '%s'", name);
-	}
+	text[n] = '\0';
+	if (!refname_valid(text))
+		return fail_set(fail, FAIL_CORRUPT,
+				"ref '%s' is a symbolic link to something that is no ref", name);
+	*target = mem_strdup(text);
+	return 0;
+}
+
+static int read_open_file(int fd, const char *name, struct bytes *out, struct fail *fail)
+{
+	struct stat st;
+
 	if (fstat(fd, &st) < 0)
 		fail_errno(fail, "read ref '%s'", name);
 	else if (S_ISDIR(st.st_mode))
@@ -46,6 +49,32 @@ static int read_loose_file(struct repo *repo, const char *name, struct bytes *ou
 	return fail->kind;
 }
 
+/* Reads a loose ref's file, or its link; FAIL_GONE when there is none (a directory is none). */
+static int read_loose_file(struct repo *repo, const char *name, struct bytes *out, char **target,
+			   struct fail *fail)
+{
+	char *path = refname_per_worktree(name) ? mem_printf("%s/%s", repo->git_dir, name)
+						: mem_strdup(name);
+	int fd = openat(repo->common_fd, path,
+			O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	if (fd >= 0)
+		read_open_file(fd, name, out, fail);
+	else if (errno == ENOENT || errno == ENOTDIR)
+		fail_set(fail, FAIL_GONE, "ref '%s' does not exist", name);
+	else if (errno == ELOOP)
+		read_link(repo->common_fd, path, name, target, fail);
+	else
+		fail_errno(fail, "read ref '%s'", name);
+	free(path);
+	return fail->kind;
+}
+
+static int corrupt(const char *name, struct fail *fail)
+{
+	return fail_set(fail, FAIL_CORRUPT, "ref '%s' is corrupt: its file holds no id", name);
+}
+
 static int parse_loose(const struct repo *repo, const char *name, struct bytes *content,
 		       struct oid *oid, char **target, struct fail *fail)
 {
@@ -53,14 +82,19 @@ static int parse_loose(const struct repo *repo, const char *name, struct bytes *
 	const char *text = content->data;
 
 	if (!strncmp(text, "ref:", 4)) {
-		text += 4 + strspn(text + 4, " \t");
+		text += 4 + strspn(text + 4, " \t\r\n");
 		*target = mem_dup(text, strcspn(text, " \t\r\n"));
-		return 0;
+		/* The name becomes a path: one that leads out of refs/ is not followed. */
+		if (refname_valid(*target) || refname_is_root(*target))
+			return 0;
+		free(*target);
+		*target = NULL;
+		return corrupt(name, fail);
 	}
 	if (content->len >= hex && oid_parse(repo->algo, text, hex, oid) &&
 	    (!text[hex] || strchr(" \t\r\n", text[hex])))
 		return 0;
-	return fail_set(fail, FAIL_CORRUPT, "ref '%s' is corrupt: its file holds no id", name);
+	return corrupt(name, fail);
 }
 
 /* ---- packed ------------------------------------------------------------------------- */
@@ -234,12 +268,15 @@ static int read_packed(struct repo *repo, const char *name, struct oid *oid, str
 
 /* ---- by git --------------------------------------------------------------------------- */
 
-/* Symbolic refs are resolved by git itself, so `target` stays NULL. */
-static int read_by_git(struct repo *repo, const char *name, struct oid *oid, struct fail *fail)
+/* What stands beside refs/ is in no listing; rev-parse would guess at longer names. */
+static int read_root_by_git(struct repo *repo, const char *name, struct oid *oid, char **target,
+			    struct fail *fail)
 {
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes answer = BYTES_INIT;
 
+	if (!strcmp(name, "HEAD") && (repo_head_branch(repo, target, fail) < 0 || *target))
+		return fail->kind;
 	repo_git(repo, &cmd);
 	argv_push_all(&cmd.argv, "rev-parse", "--verify", "--quiet", "--end-of-options", name,
 		      NULL);
@@ -255,6 +292,82 @@ static int read_by_git(struct repo *repo, const char *name, struct oid *oid, str
 	return fail->kind;
 }
 
+struct wanted {
+	const char *name;
+	struct oid *oid;
+	char **target;
+	bool found;
+};
+
+static int take_wanted(void *arg, const char *name, const struct oid *oid, const char *target,
+		       UNUSED struct fail *fail)
+{
+	struct wanted *wanted = arg;
+
+	if (strcmp(name, wanted->name) != 0)
+		return 0;
+	wanted->found = true;
+	*wanted->oid = *oid;
+	if (*target)
+		*wanted->target = mem_strdup(target);
+	return 0;
+}
+
+/*
+ * git's listing, "<id> NUL <target> NUL <name> LF": the one plumbing command that
+ * takes a name as it is. rev-parse would try refs/heads/<name> and others too.
+ */
+typedef int each_raw(void *arg, const char *name, const struct oid *oid, const char *target,
+		     struct fail *fail);
+
+static int take_line(struct repo *repo, char *line, char *end, each_raw *take, void *arg,
+		     struct fail *fail)
+{
+	size_t hex = strlen(line);
+	char *target = line + hex + 1;
+	char *name = target < end ? target + strlen(target) + 1 : end;
+	struct oid oid;
+
+	if (name >= end || !oid_parse(repo->algo, line, hex, &oid))
+		return fail_set(fail, FAIL_FATAL, "git for-each-ref: unexpected answer");
+	return take(arg, name, &oid, target, fail);
+}
+
+static int list_by_git(struct repo *repo, const char *pattern, each_raw *take, void *arg,
+		       struct fail *fail)
+{
+	struct spawn cmd = SPAWN_INIT;
+	struct bytes answer = BYTES_INIT;
+	char *line, *end;
+	int r;
+
+	repo_git(repo, &cmd);
+	argv_push_all(&cmd.argv, "for-each-ref", "--format=%(objectname)%00%(symref)%00%(refname)",
+		      pattern, NULL);
+	r = spawn_capture(&cmd, &answer, fail);
+	line = answer.data;
+	while (r == 0 && (end = memchr(line, '\n', answer.len - (size_t)(line - answer.data)))) {
+		*end = '\0';
+		r = take_line(repo, line, end, take, arg, fail);
+		line = end + 1;
+	}
+	spawn_release(&cmd);
+	bytes_release(&answer);
+	return r;
+}
+
+static int read_by_git(struct repo *repo, const char *name, struct oid *oid, char **target,
+		       struct fail *fail)
+{
+	struct wanted wanted = {.name = name, .oid = oid, .target = target};
+
+	if (strncmp(name, "refs/", 5) != 0)
+		return read_root_by_git(repo, name, oid, target, fail);
+	if (list_by_git(repo, name, take_wanted, &wanted, fail) == 0 && !wanted.found)
+		fail_set(fail, FAIL_GONE, "ref '%s' does not exist", name);
+	return fail->kind;
+}
+
 /* ---- the room's front ------------------------------------------------------------------- */
 
 int ref_read_raw(struct repo *repo, const char *name, struct oid *oid, char **target,
@@ -265,8 +378,8 @@ int ref_read_raw(struct repo *repo, const char *name, struct oid *oid, char **ta
 	*target = NULL;
 	oid_zero(repo->algo, oid);
 	if (repo->refs_by_git)
-		return read_by_git(repo, name, oid, fail);
-	if (read_loose_file(repo, name, &content, fail) == 0)
+		return read_by_git(repo, name, oid, target, fail);
+	if (read_loose_file(repo, name, &content, target, fail) == 0 && !*target)
 		parse_loose(repo, name, &content, oid, target, fail);
 	bytes_release(&content);
 	if (fail->kind != FAIL_GONE || refname_per_worktree(name))
@@ -275,7 +388,7 @@ int ref_read_raw(struct repo *repo, const char *name, struct oid *oid, char **ta
 	return read_packed(repo, name, oid, fail);
 }
 
-int ref_read(struct repo *repo, const char *name, struct oid *oid, struct fail *fail)
+int ref_follow(struct repo *repo, const char *name, struct oid *oid, char **leaf, struct fail *fail)
 {
 	char *at = mem_strdup(name);
 	char *target = NULL;
@@ -291,7 +404,16 @@ int ref_read(struct repo *repo, const char *name, struct oid *oid, struct fail *
 		if (depth == SYMREF_DEPTH)
 			r = fail_set(fail, FAIL_CORRUPT, "ref '%s': too many symbolic refs", name);
 	}
-	free(at);
+	*leaf = at;
+	return r;
+}
+
+int ref_read(struct repo *repo, const char *name, struct oid *oid, struct fail *fail)
+{
+	char *leaf = NULL;
+	int r = ref_follow(repo, name, oid, &leaf, fail);
+
+	free(leaf);
 	return r;
 }
 
@@ -333,26 +455,22 @@ int ref_check_room(struct repo *repo, const char *name, struct fail *fail)
 	return fail->kind;
 }
 
+struct visitor {
+	ref_visit *visit;
+	void *arg;
+};
+
+static int visit_line(void *arg, const char *name, const struct oid *oid, UNUSED const char *target,
+		      struct fail *fail)
+{
+	struct visitor *visitor = arg;
+
+	return visitor->visit(visitor->arg, name, oid, fail);
+}
+
 int ref_each(struct repo *repo, const char *prefix, ref_visit *visit, void *arg, struct fail *fail)
 {
-	struct spawn cmd = SPAWN_INIT;
-	struct bytes answer = BYTES_INIT;
-	int r;
+	struct visitor visitor = {visit, arg};
 
-	repo_git(repo, &cmd);
-	argv_push_all(&cmd.argv, "for-each-ref", "--format=%(objectname) %(refname)", prefix, NULL);
-	r = spawn_capture(&cmd, &answer, fail);
-	for (char *line = answer.data, *end; r == 0 && (end = strchr(line, '\n')); line = end + 1) {
-		size_t hex = strcspn(line, " ");
-		struct oid oid;
-
-		*end = '\0';
-		if (!oid_parse(repo->algo, line, hex, &oid))
-			r = fail_set(fail, FAIL_FATAL, "git for-each-ref: unexpected answer");
-		else
-			r = visit(arg, line + hex + 1, &oid, fail);
-	}
-	spawn_release(&cmd);
-	bytes_release(&answer);
-	return r;
+	return list_by_git(repo, prefix, visit_line, &visitor, fail);
 }

@@ -196,6 +196,14 @@ static int open_null(struct fail *fail)
 	return fd < 0 ? fail_errno(fail, "open /dev/null") : fd;
 }
 
+/* Where the child's standard error goes; `plain` when nothing was asked for. */
+static int error_stream(const struct spawn *cmd, int null, int plain)
+{
+	if (cmd->stderr_to_null)
+		return null;
+	return cmd->stderr_fd > 0 ? cmd->stderr_fd : plain;
+}
+
 int spawn_capture_any(struct spawn *cmd, struct bytes *out, struct fail *fail)
 {
 	int in[2] = PIPE_INIT, out_pipe[2] = PIPE_INIT, err_pipe[2] = PIPE_INIT;
@@ -214,7 +222,7 @@ int spawn_capture_any(struct spawn *cmd, struct bytes *out, struct fail *fail)
 	}
 	streams.in = cmd->input ? in[0] : cmd->inherit_stdin ? -1 : null;
 	streams.out = out_pipe[1];
-	streams.err = cmd->stderr_to_null ? null : err_pipe[1];
+	streams.err = error_stream(cmd, null, err_pipe[1]);
 	pid = start(cmd, &streams, fail);
 	if (pid < 0)
 		goto done;
@@ -306,7 +314,7 @@ int coprocess_start(struct coprocess *co, struct spawn *cmd, struct fail *fail)
 	}
 	streams.in = to[0];
 	streams.out = from[1];
-	streams.err = cmd->stderr_to_null ? null : -1;
+	streams.err = error_stream(cmd, null, -1);
 	co->pid = start(cmd, &streams, fail);
 	if (co->pid < 0) {
 		co->pid = 0;

@@ -31,6 +31,7 @@ struct spawn {
 	bool inherit_stdin;
 	bool die_with_parent;
 	bool stderr_to_null;
+	int stderr_fd;	  /* its standard error goes there; 0: captured, or ours */
 	int status;	  /* exit status of the last run; 128+n for signal n */
 	struct bytes err; /* what the last captured run wrote to stderr */
 };

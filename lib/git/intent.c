@@ -1,0 +1,398 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "intent.h"
+
+#include "proc.h"
+#include "repo.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HEADER "interlock-git-writer 1\n"
+#define SUFFIX ".intent"
+#define SETTLED_MS 1000		    /* how long a dead git's lock must have been as it is */
+#define LISTING_LIMIT (1024u << 20) /* of one intent: millions of refs */
+
+static bool same_inode(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Opens a file under its flock without waiting; -1 when somebody holds it or it is gone. */
+static int try_flock(int dir, const char *file)
+{
+	struct fail ignored = FAIL_INIT;
+	struct stat opened, named;
+	int fd = file_open(dir, file, O_RDWR, NULL, &ignored);
+
+	if (fd < 0)
+		return -1;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0 && fstat(fd, &opened) == 0 &&
+	    fstatat(dir, file, &named, AT_SYMLINK_NOFOLLOW) == 0 && same_inode(&opened, &named))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+/* ---- linked -------------------------------------------------------------------------- */
+
+/* Unlinks `path` if it is the intent's inode. Keeps going: one failure is enough to say so. */
+static void unlink_same(const char *path, const struct stat *intent, struct fail *fail)
+{
+	struct stat st;
+
+	if (lstat(path, &st) == 0 && same_inode(&st, intent) && unlink(path) < 0 && errno != ENOENT)
+		fail_errno(fail, "remove the stale lock '%s'", path);
+}
+
+/* HEAD.lock of any worktree: the killed writer may have been in another one. */
+static void unlink_head_locks(struct repo *repo, const struct stat *intent, struct fail *fail)
+{
+	struct bytes names = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	char *path = mem_printf("%s/HEAD.lock", repo->common_dir);
+	int dir;
+
+	unlink_same(path, intent, fail);
+	free(path);
+	dir = file_open_dir(repo->common_fd, "worktrees", &ignored);
+	if (dir < 0)
+		return;
+	file_each_name(dir, &names, &ignored);
+	close(dir);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1) {
+		path = mem_printf("%s/worktrees/%s/HEAD.lock", repo->common_dir, p);
+		unlink_same(path, intent, fail);
+		free(path);
+	}
+	bytes_release(&names);
+}
+
+int intent_heal(struct repo *repo, int dir, const char *file, const char *ref, struct fail *fail)
+{
+	struct stat st;
+	char *path;
+
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : fail_errno(fail, "stat '%s'", file);
+	if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
+		path = mem_printf("%s/%s.lock", repo->common_dir, ref);
+		unlink_same(path, &st, fail);
+		free(path);
+		unlink_head_locks(repo, &st, fail);
+	}
+	if (fail->kind == 0 && unlinkat(dir, file, 0) < 0 && errno != ENOENT)
+		fail_errno(fail, "remove '%s'", file);
+	return fail->kind;
+}
+
+static int create(struct repo *repo, int dir, const char *file, const char *text, struct fail *fail)
+{
+	int fd = file_open(dir, file, O_WRONLY | O_CREAT | O_EXCL, &repo->modes, fail);
+
+	if (fd < 0)
+		return fd;
+	file_write_fd(fd, file, text, strlen(text), fail);
+	if (repo->conf.durable && fail->kind == 0 && fsync(fd) < 0)
+		fail_errno(fail, "fsync '%s'", file);
+	if (close(fd) < 0)
+		fail_errno(fail, "close '%s'", file);
+	if (fail->kind)
+		unlinkat(dir, file, 0);
+	return fail->kind;
+}
+
+int intent_write(struct repo *repo, int dir, const char *file, const char *ref,
+		 const struct oid *value, struct fail *fail)
+{
+	char text[OID_HEX_MAX + 2];
+
+	oid_hex(value, text);
+	strcat(text, "\n");
+	/* That it is there already is how a dead holder is noticed: no look beforehand. */
+	if (create(repo, dir, file, text, fail) == FAIL_SYSTEM && fail->err == EEXIST) {
+		fail_clear(fail);
+		if (intent_heal(repo, dir, file, ref, fail) == 0)
+			create(repo, dir, file, text, fail);
+	}
+	return fail->kind;
+}
+
+/* The name of the linked intent that is one inode with `st`; NULL when there is none. */
+static char *find_linked(int dir, const struct stat *st)
+{
+	struct bytes names = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	char *found = NULL;
+
+	file_each_name(dir, &names, &ignored);
+	for (char *p = names.data; !found && p < names.data + names.len; p += strlen(p) + 1) {
+		size_t n = strlen(p), tail = strlen(SUFFIX);
+		struct stat intent;
+
+		if (n > tail && !strcmp(p + n - tail, SUFFIX) &&
+		    fstatat(dir, p, &intent, AT_SYMLINK_NOFOLLOW) == 0 && same_inode(&intent, st))
+			found = mem_strdup(p);
+	}
+	bytes_release(&names);
+	return found;
+}
+
+static void clear_linked(struct repo *repo, const char *path, const struct stat *st,
+			 const char *own_key)
+{
+	struct fail ignored = FAIL_INIT;
+	struct stat again;
+	int dir = repo_state_dir(repo, "locks", &ignored);
+	char *file = dir < 0 ? NULL : find_linked(dir, st);
+	bool own;
+	int fd = -1;
+
+	if (file) {
+		file[strlen(file) - strlen(SUFFIX)] = '\0'; /* the flock's key */
+		own = own_key && !strcmp(own_key, file);
+		if (!own)
+			fd = try_flock(dir, file);
+		/* The intent itself stays: it still proves links that are elsewhere. */
+		if ((own || fd >= 0) && lstat(path, &again) == 0 && same_inode(&again, st))
+			unlink(path);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (dir >= 0)
+		close(dir);
+	free(file);
+}
+
+/* ---- by git ---------------------------------------------------------------------------- */
+
+void git_intent_add(struct bytes *text, const char *path, const char *content)
+{
+	bytes_add(text, path, strlen(path) + 1);
+	bytes_add(text, content, strlen(content) + 1);
+}
+
+static bool not_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec > b->tv_sec || (a->tv_sec == b->tv_sec && a->tv_nsec >= b->tv_nsec);
+}
+
+static bool settled(const struct stat *st)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	return (now.tv_sec - st->st_ctim.tv_sec) * 1000 +
+		       (now.tv_nsec - st->st_ctim.tv_nsec) / 1000000 >=
+	       SETTLED_MS;
+}
+
+enum opened {
+	OPEN_NOWHERE,
+	OPEN_ELSEWHERE,
+	OPEN_UNKNOWN
+};
+
+/* The kernel gives a write lease only for a file that nobody else has open. */
+static enum opened ask_kernel(int fd)
+{
+	/* Whoever opens it meanwhile raises a signal: one that is ignored by default. */
+	if (fcntl(fd, F_SETSIG, SIGURG) < 0)
+		return OPEN_UNKNOWN;
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) < 0)
+		return errno == EAGAIN ? OPEN_ELSEWHERE : OPEN_UNKNOWN;
+	fcntl(fd, F_SETLEASE, F_UNLCK);
+	return OPEN_NOWHERE;
+}
+
+static bool holds_meant(int fd, const struct stat *st, const char *meant)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes content = BYTES_INIT;
+	size_t n = strlen(meant);
+	bool ours;
+
+	if (!strcmp(meant, "*") || !st->st_size)
+		return true;
+	ours = file_read_fd(fd, "lock", OID_HEX_MAX + 1, &content, &ignored) == 0 && n &&
+	       content.len == n + 1 && !memcmp(content.data, meant, n) && content.data[n] == '\n';
+	bytes_release(&content);
+	return ours;
+}
+
+enum verdict {
+	NOT_OURS,
+	TOO_YOUNG,
+	OURS
+};
+
+static enum verdict judge(const char *path, const char *meant, const struct stat *intent)
+{
+	enum opened opened = OPEN_ELSEWHERE;
+	bool ours, young = false;
+	struct stat st;
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+
+	if (fd < 0)
+		return NOT_OURS;
+	ours = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_nlink == 1 &&
+	       st.st_uid == intent->st_uid && not_before(&st.st_mtim, &intent->st_mtim) &&
+	       holds_meant(fd, &st, meant);
+	if (ours) {
+		young = !settled(&st);
+		opened = ask_kernel(fd);
+	}
+	close(fd);
+	if (opened == OPEN_UNKNOWN && !proc_find_opener(path))
+		opened = OPEN_NOWHERE;
+	if (!ours || opened != OPEN_NOWHERE)
+		return NOT_OURS;
+	return young ? TOO_YOUNG : OURS;
+}
+
+/* Goes through a dead writer's list. False while something in it is too young to judge. */
+static bool heal_listed(const struct bytes *text, const struct stat *intent)
+{
+	const char *p = text->data + strlen(HEADER), *end = text->data + text->len;
+	bool finished = true;
+
+	while (p < end) {
+		const char *path = p;
+		const char *meant = path + strlen(path) + 1;
+		enum verdict verdict;
+
+		if (meant >= end)
+			break; /* torn: its writer died before it started git */
+		verdict = judge(path, meant, intent);
+		if (verdict == OURS)
+			unlink(path);
+		else if (verdict == TOO_YOUNG)
+			finished = false;
+		p = meant + strlen(meant) + 1;
+	}
+	return finished;
+}
+
+/* Heals one git intent if its writer is dead. */
+static void heal_by_git(int dir, const char *file)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes text = BYTES_INIT;
+	struct stat st;
+	int fd = try_flock(dir, file);
+
+	if (fd < 0)
+		return;
+	if (fstat(fd, &st) == 0 && file_read_fd(fd, file, LISTING_LIMIT, &text, &ignored) == 0) {
+		/* Empty: its writer died before it wrote a word. Another version: not for us. */
+		bool known =
+			text.len >= strlen(HEADER) && !memcmp(text.data, HEADER, strlen(HEADER));
+
+		if (!text.len || (known && heal_listed(&text, &st)))
+			unlinkat(dir, file, 0);
+	}
+	close(fd);
+	bytes_release(&text);
+}
+
+static void sweep(int dir)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes names = BYTES_INIT;
+
+	file_each_name(dir, &names, &ignored);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+		heal_by_git(dir, p);
+	bytes_release(&names);
+}
+
+int git_intent_begin(struct repo *repo, const struct bytes *text, struct git_intent *intent,
+		     struct fail *fail)
+{
+	struct bytes name = BYTES_INIT;
+
+	*intent = (struct git_intent)GIT_INTENT_INIT;
+	intent->dir = repo_state_dir(repo, "git", fail);
+	if (intent->dir < 0)
+		return fail->kind;
+	sweep(intent->dir);
+	file_nonce_name("", &name);
+	intent->file = bytes_take(&name);
+	if (lock_take(&intent->flock, intent->dir, intent->file, LOCK_EXCLUSIVE, INT64_MAX,
+		      &repo->modes, fail) == 0 &&
+	    file_write_fd(intent->flock.fd, intent->file, HEADER, strlen(HEADER), fail) == 0 &&
+	    file_write_fd(intent->flock.fd, intent->file, text->data, text->len, fail) == 0 &&
+	    fcntl(intent->flock.fd, F_SETFD, 0) == 0)
+		return 0;
+	fail_errno(fail, "write '%s'", intent->file);
+	git_intent_end(intent);
+	return fail->kind;
+}
+
+void git_intent_leave(struct git_intent *intent)
+{
+	lock_drop(&intent->flock);
+	if (intent->dir >= 0)
+		close(intent->dir);
+	free(intent->file);
+	*intent = (struct git_intent)GIT_INTENT_INIT;
+}
+
+void git_intent_end(struct git_intent *intent)
+{
+	if (intent->flock.fd >= 0)
+		unlinkat(intent->dir, intent->file, 0);
+	git_intent_leave(intent);
+}
+
+/* ---- both -------------------------------------------------------------------------------- */
+
+bool intent_clear(struct repo *repo, const char *path, const char *own_key)
+{
+	struct fail ignored = FAIL_INIT;
+	struct stat st;
+	int dir;
+
+	if (lstat(path, &st) < 0)
+		return errno == ENOENT || errno == ENOTDIR;
+	if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
+		clear_linked(repo, path, &st, own_key);
+	} else {
+		dir = repo_state_dir(repo, "git", &ignored);
+		if (dir >= 0) {
+			sweep(dir);
+			close(dir);
+		}
+	}
+	return lstat(path, &st) < 0 && errno == ENOENT;
+}
+
+void intent_describe(struct repo *repo, const char *path, struct bytes *out)
+{
+	struct fail ignored = FAIL_INIT;
+	struct stat st;
+	int dir, fd;
+	char *file;
+
+	if (lstat(path, &st) < 0 || st.st_nlink < 2)
+		return;
+	dir = repo_state_dir(repo, "locks", &ignored);
+	file = dir < 0 ? NULL : find_linked(dir, &st);
+	if (file) {
+		file[strlen(file) - strlen(SUFFIX)] = '\0';
+		fd = file_open(dir, file, O_RDONLY, NULL, &ignored);
+		if (fd >= 0) {
+			lock_describe_holder(fd, out);
+			close(fd);
+		}
+	}
+	if (dir >= 0)
+		close(dir);
+	free(file);
+}
