@@ -363,11 +363,12 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 	const char *p;
 
 	for (size_t i = 0; i < paths->count; i++) {
+		/* "./": a leading colon would be pathspec magic. */
+		bytes_adds(&input, "./");
 		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
 	}
 	prepare(plumb, &cmd);
 	run_at_top(plumb, &cmd);
-	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
 	cmd.input = input.data;
 	cmd.input_len = input.len;
 	/* Each answer: source, line and pattern (empty: not ignored), then the path. */
