@@ -153,8 +153,8 @@ static int must_match(struct capture *c, const struct oid *on_tree, const char *
 
 static bool is_skipped(const struct capture *c, const char *path)
 {
-	for (size_t i = 0; i < c->scan.skipped_count; i++)
-		if (!strcmp(c->scan.skipped[i].path, path))
+	for (size_t i = 0; i < c->skipped_count; i++)
+		if (!strcmp(c->skipped[i].path, path))
 			return true;
 	return false;
 }
@@ -474,38 +474,71 @@ static int add_all(struct capture *c, const struct capture_options *options, str
 	return fail->kind;
 }
 
-static int run_plumb(struct capture *c, const struct capture_options *options,
-		     struct oid *index_tree, struct fail *fail)
+/* The named paths are added to a copy of the user's index, and taken over from there. */
+static int add_literal(struct capture *c, const struct capture_options *options, struct argv *specs,
+		       const struct argv *paths, const struct oid *index_tree, struct fail *fail)
 {
-	struct argv specs = ARGV_INIT;
-	struct oid before;
+	struct oid tree;
 
-	c->by_plumb = true;
-	if (plumb_begin(c->repo, &c->plumb, fail) < 0)
+	if (add_all(c, options, specs, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
+	    apply_limits(c, index_tree, fail) < 0)
 		return fail->kind;
-	if (wait_for_index(c, options, fail) < 0)
+	tree = c->tree;
+	if (take_grafts(c, options, paths, &tree, fail) < 0)
 		return fail->kind;
-	if (plumb_write_tree(&c->plumb, index_tree, fail) == FAIL_NO) {
+	return capture_rebase(c, &options->on_tree, fail);
+}
+
+/* Everything; or pathspecs that only git understands, on the last checkpoint's entries. */
+static int add_specs(struct capture *c, const struct capture_options *options, struct argv *specs,
+		     const struct oid *before, struct fail *fail)
+{
+	if (options->partial && plumb_read_tree(&c->plumb, &options->on_tree, fail) < 0)
+		return fail->kind;
+	if (add_all(c, options, specs, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 || apply_limits(c, before, fail) < 0)
+		return fail->kind;
+	return options->partial ? collect_grafts(c, &options->on_tree, fail) : 0;
+}
+
+static int open_plumb(struct capture *c, const struct capture_options *options,
+		      struct oid *index_tree, struct fail *fail)
+{
+	if (plumb_begin(c->repo, &c->plumb, fail) < 0 || wait_for_index(c, options, fail) < 0)
+		return fail->kind;
+	if (plumb_write_index_tree(&c->plumb, index_tree, fail) == FAIL_NO) {
 		fail_clear(fail);
 		oid_zero(c->repo->algo, index_tree);
 	}
-	if (fail->kind)
-		return fail->kind;
 	for (size_t i = 0; i < c->plumb.env.count; i++)
 		argv_push(&c->odb.env, c->plumb.env.items[i]);
-	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	return fail->kind;
+}
+
+static int run_plumb(struct capture *c, const struct capture_options *options,
+		     struct oid *index_tree, struct fail *fail)
+{
+	struct argv specs = ARGV_INIT, paths = ARGV_INIT;
+	struct fail magic = FAIL_INIT;
+	bool literal;
+	struct oid before;
+
+	if (open_plumb(c, options, index_tree, fail) < 0)
+		return fail->kind;
 	for (size_t i = 0; i < options->path_count && fail->kind == 0; i++)
 		match_pathspec(c, options, options->paths[i], &specs, fail);
-	if (options->partial) {
+	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	if (options->partial)
 		before = options->on_tree;
-		plumb_read_tree(&c->plumb, &options->on_tree, fail);
-	}
-	if (fail->kind == 0)
-		add_all(c, options, &specs, fail);
-	if (fail->kind == 0 && plumb_write_tree(&c->plumb, &c->tree, fail) == 0 &&
-	    apply_limits(c, &before, fail) == 0 && options->partial)
-		collect_grafts(c, &options->on_tree, fail);
+	literal = options->partial && !oid_is_zero(index_tree) &&
+		  literal_paths(c->repo, options, &paths, &magic) == 0;
+	if (fail->kind == 0 && literal)
+		add_literal(c, options, &specs, &paths, index_tree, fail);
+	else if (fail->kind == 0)
+		add_specs(c, options, &specs, &before, fail);
 	argv_release(&specs);
+	argv_release(&paths);
 	return fail->kind;
 }
 

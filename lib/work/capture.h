@@ -45,7 +45,6 @@ struct capture {
 	struct statcache *cache;
 	struct scan scan;
 	struct plumb plumb;
-	bool by_plumb;
 	struct oid tree;
 	struct oid index_tree; /* staged content that is neither HEAD's nor the work tree's; else
 				  zero */
