@@ -50,7 +50,7 @@ endif
 ifdef SANITIZE
 INSTRUMENT = -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
 endif
-BASE_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread -ffile-prefix-map=$(CURDIR)=. $(WARN) $(INSTRUMENT)
+BASE_CFLAGS = -std=gnu11 -D_GNU_SOURCE -pthread $(WARN) $(INSTRUMENT)
 
 # ---- libraries ---------------------------------------------------------------
 
@@ -139,3 +139,103 @@ test-build: all $(UNIT) $(HELPERS)
 
 .PHONY: FORCE all test-build
 FORCE:
+
+# ---- what has to be installed ------------------------------------------------------
+#
+# Each name with its reason is in README.md. Only what is missing is installed, so
+# an ordinary user needs no rights once the packages are there.
+
+DEPS_BUILD = gcc make git libc6-dev libgit2-dev libmbedtls-dev libhttp-parser-dev libpcre2-dev \
+	     zlib1g-dev libbsd-dev libmd-dev libjansson-dev asciidoctor
+DEPS_CHECK = bats libcmocka-dev parallel perl strace procps clang libclang-rt-dev
+DEPS_BENCH = time hyperfine linux-source-6.1
+missing = $(shell for p in $(1); do \
+	[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done)
+as_root = $(if $(filter 0,$(shell id -u)),,sudo)
+
+define install_missing
+	$(Q)set -e; missing="$(call missing,$(1))"; \
+	if [ -n "$$missing" ]; then \
+		echo "installing: $$missing"; \
+		command -v apt-get >/dev/null || { echo "no apt-get here: install them yourself" >&2; exit 1; }; \
+		if [ "$$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null && ! [ -t 0 ]; then \
+			echo "they need root or sudo: apt-get install $$missing" >&2; exit 1; fi; \
+		$(as_root) apt-get update -qq; \
+		$(as_root) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+			$$missing >/dev/null; \
+	fi
+endef
+
+deps: deps-build deps-check
+deps-build:
+	$(call install_missing,$(DEPS_BUILD))
+deps-check: deps-build
+	$(call install_missing,$(DEPS_CHECK))
+deps-bench: deps-build
+	$(call install_missing,$(DEPS_BENCH))
+
+# ---- manual pages, installation ----------------------------------------------------
+
+PAGES = $(wildcard Documentation/*.adoc)
+MAN1 = $(patsubst Documentation/%.adoc,$(B)/man/%.1,$(filter Documentation/git-%.adoc,$(PAGES)))
+
+$(B)/man/%.1: Documentation/%.adoc
+	$(SAY) MAN $@
+	$(Q)mkdir -p $(@D)
+	$(Q)asciidoctor --failure-level=WARN -b manpage -o $@ $<
+
+man: $(MAN1)
+
+install: all man
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)'
+	install -m 755 $(BINARIES) '$(DESTDIR)$(bindir)'
+	install -m 644 $(MAN1) '$(DESTDIR)$(mandir)/man1'
+	install -m 644 README.md LICENSE $(PAGES) '$(DESTDIR)$(docdir)'
+
+uninstall:
+	cd '$(DESTDIR)$(bindir)' && rm -f $(PROGRAMS)
+	cd '$(DESTDIR)$(mandir)/man1' && rm -f $(notdir $(MAN1))
+	rm -rf '$(DESTDIR)$(docdir)'
+
+# ---- running it --------------------------------------------------------------------
+#
+# The two commands of the README install first, then call make again: what was
+# missing when this make began is there then.
+
+quickstart:
+	$(Q)$(MAKE) --no-print-directory deps-build
+	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) all
+	$(Q)t/quickstart.sh '$(B)'
+
+check:
+	$(Q)$(MAKE) --no-print-directory deps-check
+	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) test-build
+	$(Q)B='$(B)' TEST_GIT='$(TEST_GIT)' TEST_JOBS='$(TEST_JOBS)' t/run $(T)
+
+ROUNDS ?= 30
+check-stress:
+	$(Q)$(MAKE) --no-print-directory deps-check
+	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) test-build
+	$(Q)B='$(B)' TEST_GIT='$(TEST_GIT)' ROUNDS='$(ROUNDS)' t/stress/run-stress.sh
+
+bench:
+	$(Q)$(MAKE) --no-print-directory deps-bench
+	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) all $(B)/t/bench/pair
+	$(Q)B='$(B)' t/bench/run $(BENCH_FLAGS)
+
+$(B)/t/bench/%: t/bench/%.c $(B)/flags
+	$(SAY) BENCH $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) -MMD -MP -o $@ $<
+
+format:
+	clang-format -i $(shell git ls-files '*.c' '*.h')
+
+clean:
+	rm -rf build build-*
+
+help:
+	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
+
+.PHONY: deps deps-build deps-check deps-bench man install uninstall quickstart check check-stress \
+	bench format clean help

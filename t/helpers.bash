@@ -26,53 +26,17 @@
 
 bats_require_minimum_version 1.5.0
 
-TOP=$(cd "$BATS_TEST_DIRNAME/.." && pwd)
-while [ ! -f "$TOP/Makefile" ] && [ "$TOP" != / ]; do TOP=$(dirname "$TOP"); done
-B=${B:-build}
-case $B in /*) ;; *) B=$TOP/$B ;; esac
-BIN=${BIN:-$B}
-HELPER=$B/t/helper
-TWIN=$TOP/t/twin
-export TOP B BIN HELPER TWIN
+# shellcheck source=t/isolate.bash
+. "${BASH_SOURCE[0]%/*}/isolate.bash"
 
 # ---- the environment of a test -------------------------------------------------
 
-# Nothing of the caller's settings gets in: a home of its own, no system
-# configuration, no GIT_* variable, one identity, one language, one time zone.
 isolate() {
-    local name
-    for name in ${!GIT_@} ${!CAS_REF_@} ${!XDG_@}; do unset "$name"; done
-    unset EDITOR VISUAL PAGER LESS LANGUAGE SSH_ASKPASS CDPATH
-    export LC_ALL=C TZ=UTC TERM=dumb
-    export HOME=$BATS_TEST_TMPDIR/home
-    export XDG_CONFIG_HOME=$HOME/.config
-    export GIT_CONFIG_NOSYSTEM=1 GIT_TERMINAL_PROMPT=0
-    mkdir -p "$HOME"
-    cat >"$HOME/.gitconfig" <<-'CONFIG'
-	[user]
-		name = A U Thor
-		email = author@example.com
-	[init]
-		defaultBranch = main
-	[gc]
-		auto = 0
-		autoDetach = false
-	[maintenance]
-		auto = false
-	[advice]
-		detachedHead = false
-		addEmbeddedRepo = false
-	[protocol "file"]
-		allow = always
-	CONFIG
-    PATH=$BIN${TEST_GIT:+:$TEST_GIT}:$REST_OF_PATH
-    export PATH
+    isolate_in "$BATS_TEST_TMPDIR"
     if [ -n "${ENGINE:-}" ]; then use_engine "$ENGINE"; fi
     # Keep the rig's temporary places physical: git prints real paths.
     cd -P "$BATS_TEST_TMPDIR" || return
 }
-REST_OF_PATH=${REST_OF_PATH:-$PATH}
-export REST_OF_PATH
 
 # Ends what bg() started.
 tidy() {
@@ -264,6 +228,27 @@ hold() {
 unhold() {
     exec {HOLD_FD}>&-
     wait "$HOLD_PID"
+}
+
+# Runs a command and stops it right before its first such system call whose path
+# holds the text: `stop_at unlink,unlinkat:objects/ git prune`. It stands still
+# until let_go, whose status is the command's. Its output is in STOPPED_OUT.
+stop_at() {
+    local fifo word=''
+    fifo=$(mktemp -u "$BATS_TEST_TMPDIR/stop.XXXXXX")
+    mkfifo "$fifo.in" "$fifo.out"
+    STOPPED_OUT=$fifo.log
+    # killat's own stdout is the conversation: the command's goes to the log.
+    "$HELPER/killat" --hold="$1" -- "${@:2}" <"$fifo.in" >"$fifo.out" 2>"$STOPPED_OUT" 3>&- &
+    STOPPED_PID=$!
+    BG_PIDS+=("$STOPPED_PID")
+    exec {STOPPED_FD}>"$fifo.in"
+    read -r word <"$fifo.out" || :
+    [ "$word" = held ] || flunk "'${*:2}' never came to $1: $(cat "$STOPPED_OUT")"
+}
+let_go() {
+    exec {STOPPED_FD}>&-
+    wait "$STOPPED_PID"
 }
 
 # Waits until a condition holds; a test's own bounded wait, never a way to win a race.

@@ -106,6 +106,22 @@ static void take_shared_repository(struct repo *repo, const char *value)
 		repo_use_git(repo, "core.sharedRepository");
 }
 
+/* A path of git's config: "~/" is the home; other forms are git's to expand. */
+static void take_path(struct repo *repo, char **field, const char *key, const char *value)
+{
+	const char *home = getenv("HOME");
+
+	set_string(field, value);
+	if (!value || value[0] == '/')
+		return;
+	if (!strncmp(value, "~/", 2) && home) {
+		free(*field);
+		*field = mem_printf("%s/%s", home, value + 2);
+	} else if (*value) {
+		repo_use_git(repo, key);
+	}
+}
+
 static void take_core(struct repo *repo, const char *name, const char *value)
 {
 	struct gitconf *conf = &repo->conf;
@@ -120,9 +136,9 @@ static void take_core(struct repo *repo, const char *name, const char *value)
 	else if (!strcmp(name, "checkstat"))
 		conf->check_stat_minimal = value && !strcasecmp(value, "minimal");
 	else if (!strcmp(name, "excludesfile"))
-		set_string(&conf->excludes_file, value);
+		take_path(repo, &conf->excludes_file, "core.excludesFile", value);
 	else if (!strcmp(name, "attributesfile"))
-		set_string(&conf->attributes_file, value);
+		take_path(repo, &conf->attributes_file, "core.attributesFile", value);
 	else if (!strcmp(name, "hookspath"))
 		set_string(&conf->hooks_path, value);
 	else if (!strcmp(name, "sharedrepository"))

@@ -2,6 +2,7 @@
 #include "index.h"
 
 #include "indextree.h"
+#include "pathcheck.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,31 +201,6 @@ static bool in_order(const struct index_entry *a, const struct index_entry *b)
 	return a->stage && a->stage < b->stage;
 }
 
-/* No component that is empty, "." or "..", so that a name stays below the work tree. */
-static bool name_stays_below(const char *name, size_t len)
-{
-	const char *end = name + len;
-
-	if (!len)
-		return false;
-	for (;;) {
-		const char *slash;
-
-		if (*name == '/' || !*name)
-			return false;
-		if (*name == '.') {
-			const char *p = name + 1 + (name[1] == '.');
-
-			if (p == end || *p == '/')
-				return false;
-		}
-		slash = memchr(name, '/', (size_t)(end - name));
-		if (!slash)
-			return true;
-		name = slash + 1;
-	}
-}
-
 static int read_entries(struct reader *r, const char *path, struct fail *fail)
 {
 	struct index *index = r->index;
@@ -248,7 +224,7 @@ static int read_entries(struct reader *r, const char *path, struct fail *fail)
 						? "sparse index"
 						: "index '%s': entry %u has an impossible mode",
 					path, i + 1);
-		if (!name_stays_below(entry->name, entry->name_len) ||
+		if (!path_stays_below(entry->name, entry->name_len) ||
 		    (i && !in_order(entry - 1, entry)))
 			return fail_set(fail, FAIL_CORRUPT,
 					"index '%s': entry %u of %u is out of place", path, i + 1,

@@ -4,6 +4,7 @@
 #include "repo.h"
 #include "spawn.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -11,7 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 /* ---- the folder --------------------------------------------------------------------- */
@@ -36,45 +36,38 @@ static void remove_tree(int dir, const char *name)
 	bytes_release(&names);
 }
 
-/*
- * A folder is named "<nonce>" from its first moment, and its lock file is taken
- * before anybody may judge it: a folder without a lock file is left alone for
- * the minute in which its maker could still be between the two calls.
- */
+/* Nobody makes a folder now (see sweep), so one without a held lock has no owner. */
 static bool is_abandoned(int parent, const char *name)
 {
+	const struct file_modes modes = FILE_MODES_PRIVATE;
 	struct fail ignored = FAIL_INIT;
 	struct lock lock = LOCK_INIT;
-	struct stat st;
 	char *path = mem_printf("%s/lock", name);
-	bool abandoned;
+	int r = lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored);
 
-	if (fstatat(parent, path, &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		struct timespec now;
-
-		clock_gettime(CLOCK_REALTIME, &now);
-		abandoned = fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
-			    now.tv_sec - st.st_mtim.tv_sec > 60;
-	} else {
-		const struct file_modes modes = FILE_MODES_PRIVATE;
-
-		abandoned =
-			lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored) == 0;
-	}
 	lock_drop(&lock);
 	free(path);
-	return abandoned;
+	return r != FAIL_BUSY;
 }
 
-static void sweep(int parent)
+/*
+ * Makers hold the "tmp" lock shared from before mkdir until their own lock is
+ * taken. The sweep needs it alone, and leaves the work to the next one when it
+ * cannot have it at once.
+ */
+static void sweep(struct repo *repo, int parent, int locks)
 {
 	struct fail ignored = FAIL_INIT;
+	struct lock alone = LOCK_INIT;
 	struct bytes names = BYTES_INIT;
 
-	if (file_each_name(parent, &names, &ignored) == 0)
+	if (file_each_name(parent, &names, &ignored) == 0 && names.len &&
+	    lock_take(&alone, locks, "tmp", LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
 		for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
 			if (is_abandoned(parent, p))
 				remove_tree(parent, p);
+	}
+	lock_drop(&alone);
 	bytes_release(&names);
 }
 
@@ -156,33 +149,45 @@ static void set_environment(struct plumb *plumb)
 	bytes_release(&list);
 }
 
+static int make_folder(struct plumb *plumb, int locks, struct fail *fail)
+{
+	struct repo *repo = plumb->repo;
+	struct lock making = LOCK_INIT;
+	struct bytes name = BYTES_INIT;
+	char *lock, *objects;
+
+	file_nonce_name("", &name);
+	lock = mem_printf("%s/lock", name.data);
+	objects = mem_printf("%s/objects", name.data);
+	if (lock_take(&making, locks, "tmp", LOCK_SHARED, INT64_MAX, &repo->modes, fail) == 0 &&
+	    file_make_dirs(plumb->parent, objects, &repo->modes, fail) == 0) {
+		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
+		lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX,
+			  &repo->modes, fail);
+	}
+	lock_drop(&making);
+	free(lock);
+	free(objects);
+	bytes_release(&name);
+	return fail->kind;
+}
+
 int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 {
-	struct bytes name = BYTES_INIT;
-	char *path;
+	int locks;
 
 	*plumb = (struct plumb)PLUMB_INIT;
 	plumb->repo = repo;
-	plumb->parent = repo_state_dir(repo, "tmp", fail);
-	if (plumb->parent < 0)
+	locks = repo_state_dir(repo, "locks", fail);
+	if (locks < 0)
 		return fail->kind;
-	sweep(plumb->parent);
-	file_nonce_name("", &name);
-	if (file_make_dirs(plumb->parent, name.data, &repo->modes, fail) == 0) {
-		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
-		path = mem_printf("%s/lock", name.data);
-		lock_take(&plumb->alive, plumb->parent, path, LOCK_EXCLUSIVE, INT64_MAX,
-			  &repo->modes, fail);
-		free(path);
+	plumb->parent = repo_state_dir(repo, "tmp", fail);
+	if (plumb->parent >= 0) {
+		sweep(repo, plumb->parent, locks);
+		if (make_folder(plumb, locks, fail) == 0 && copy_index(plumb, fail) == 0)
+			set_environment(plumb);
 	}
-	if (fail->kind == 0) {
-		path = mem_printf("%s/objects", name.data);
-		file_make_dirs(plumb->parent, path, &repo->modes, fail);
-		free(path);
-	}
-	bytes_release(&name);
-	if (fail->kind == 0 && copy_index(plumb, fail) == 0)
-		set_environment(plumb);
+	close(locks);
 	if (fail->kind)
 		plumb_end(plumb);
 	return fail->kind;
@@ -243,10 +248,10 @@ int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fa
 	return fail->kind;
 }
 
-static void push_names(const struct bytes *names, const char *prefix, struct argv *list)
+static void push_names(const struct bytes *names, struct argv *list)
 {
 	for (char *p = names->data; p < names->data + names->len; p += strlen(p) + 1)
-		argv_pushf(list, "%s%s", prefix, p);
+		argv_push(list, p);
 }
 
 /*
@@ -256,41 +261,29 @@ static void push_names(const struct bytes *names, const char *prefix, struct arg
 static int find_failed(struct plumb *plumb, struct argv *failed, struct fail *fail)
 {
 	struct bytes names = BYTES_INIT;
-	struct spawn cmd = SPAWN_INIT;
 
 	run(plumb, &names, fail, "diff-files", "--name-only", "-z", "--ignore-submodules=dirty",
 	    NULL);
-	push_names(&names, "", failed);
+	push_names(&names, failed);
 	bytes_clear(&names);
-	prepare(plumb, &cmd);
-	cmd.cwd = plumb->repo->work_tree;
-	argv_push_all(&cmd.argv, "ls-files", "-z", "--others", "--exclude-standard", NULL);
-	if (fail->kind == 0 && spawn_capture(&cmd, &names, fail) == 0)
-		push_names(&names, "", failed);
-	spawn_release(&cmd);
+	if (fail->kind == 0 && run(plumb, &names, fail, "ls-files", "-z", "--full-name", "--others",
+				   "--exclude-standard", "--", ":/", NULL) == 0)
+		push_names(&names, failed);
 	bytes_release(&names);
 	return fail->kind;
 }
 
-/* Do all pathspecs match something? Asked by itself, so that "no match" is told from "failed". */
-static int check_pathspecs(struct plumb *plumb, const char *const *pathspecs, size_t count,
-			   struct fail *fail)
+int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, struct fail *fail)
 {
-	for (size_t i = 0; i < count; i++) {
-		struct spawn cmd = SPAWN_INIT;
-		struct bytes out = BYTES_INIT;
+	struct spawn cmd = SPAWN_INIT;
+	struct bytes out = BYTES_INIT;
 
-		prepare(plumb, &cmd);
-		argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--",
-			      pathspecs[i], NULL);
-		if (spawn_capture(&cmd, &out, fail) == 0 && !out.len)
-			fail_set(fail, FAIL_GONE, "pathspec '%s' did not match any files",
-				 pathspecs[i]);
-		spawn_release(&cmd);
-		bytes_release(&out);
-		if (fail->kind)
-			break;
-	}
+	prepare(plumb, &cmd);
+	argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--", pathspec, NULL);
+	spawn_capture(&cmd, &out, fail);
+	*matches = out.len > 0;
+	spawn_release(&cmd);
+	bytes_release(&out);
 	return fail->kind;
 }
 
@@ -300,8 +293,6 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes out = BYTES_INIT;
 
-	if (check_pathspecs(plumb, pathspecs, count, fail) < 0)
-		return fail->kind;
 	prepare(plumb, &cmd);
 	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
 	if (plumb->repo->sparse)
@@ -318,21 +309,126 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	return fail->kind;
 }
 
-int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+/* FIFOs, sockets and devices below an open directory; `path` ends in a slash, or is empty. */
+static void find_special(int dir, struct bytes *path, struct argv *found)
+{
+	int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
+	size_t len = path->len;
+	struct dirent *entry;
+
+	while (stream && (entry = readdir(stream))) {
+		struct fail ignored = FAIL_INIT;
+		int sub;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..") ||
+		    !strcmp(entry->d_name, ".git"))
+			continue;
+		bytes_truncate(path, len);
+		bytes_adds(path, entry->d_name);
+		if (entry->d_type == DT_FIFO || entry->d_type == DT_SOCK ||
+		    entry->d_type == DT_CHR || entry->d_type == DT_BLK)
+			argv_push(found, path->data);
+		if (entry->d_type != DT_DIR)
+			continue;
+		sub = file_open_dir(fd, entry->d_name, &ignored);
+		bytes_addc(path, '/');
+		if (sub >= 0) {
+			find_special(sub, path, found);
+			close(sub);
+		}
+	}
+	bytes_truncate(path, len);
+	if (stream)
+		closedir(stream);
+	else if (fd >= 0)
+		close(fd);
+}
+
+/* In the top of the work tree, whatever the caller's relative variables lead to. */
+static void run_at_top(struct plumb *plumb, struct spawn *cmd)
+{
+	cmd->cwd = plumb->repo->work_tree;
+	argv_pushf(&cmd->env, "GIT_DIR=%s", plumb->repo->git_dir);
+	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", plumb->repo->common_dir);
+	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", plumb->repo->work_tree);
+}
+
+/* Leaves only what git would not ignore. */
+static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fail)
+{
+	struct bytes input = BYTES_INIT, out = BYTES_INIT;
+	struct spawn cmd = SPAWN_INIT;
+	struct argv kept = ARGV_INIT;
+	const char *p;
+
+	for (size_t i = 0; i < paths->count; i++) {
+		/* "./": a leading colon would be pathspec magic. */
+		bytes_adds(&input, "./");
+		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
+	}
+	prepare(plumb, &cmd);
+	run_at_top(plumb, &cmd);
+	cmd.input = input.data;
+	cmd.input_len = input.len;
+	/* Each answer: source, line and pattern (empty: not ignored), then the path. */
+	argv_push_all(&cmd.argv, "check-ignore", "-z", "-v", "-n", "--stdin", NULL);
+	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status > 1)
+		fail_set(fail, FAIL_FATAL, "git check-ignore: exit status %d", cmd.status);
+	p = out.data;
+	for (size_t i = 0; fail->kind == 0 && i < paths->count && p < out.data + out.len; i++) {
+		if (!*p)
+			argv_push(&kept, paths->items[i]);
+		for (int field = 0; field < 4; field++)
+			p += strlen(p) + 1;
+	}
+	argv_release(paths);
+	*paths = kept;
+	spawn_release(&cmd);
+	bytes_release(&input);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fail)
+{
+	struct bytes path = BYTES_INIT;
+	int top = file_open_dir(AT_FDCWD, plumb->repo->work_tree, fail);
+
+	if (top < 0)
+		return top;
+	find_special(top, &path, found);
+	close(top);
+	bytes_release(&path);
+	return found->count ? drop_ignored(plumb, found, fail) : 0;
+}
+
+static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, struct fail *fail)
 {
 	struct bytes out = BYTES_INIT;
 	struct fail other = FAIL_INIT;
 
-	if (run(plumb, &out, fail, "write-tree", NULL) == 0) {
+	if (run(plumb, &out, fail, "write-tree", how, NULL) == 0) {
 		bytes_chomp(&out);
 		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
 			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
-	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", NULL) == 0 && out.len) {
+	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) == 0 &&
+		   out.len) {
 		fail_clear(fail);
 		fail_set(fail, FAIL_NO, "the index has unmerged entries");
 	}
 	bytes_release(&out);
 	return fail->kind;
+}
+
+int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+{
+	return write_tree(plumb, NULL, tree, fail);
+}
+
+int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+{
+	return write_tree(plumb, "--missing-ok", tree, fail);
 }
 
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)

@@ -44,16 +44,31 @@ int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail);
 /* Starts from the entries of a tree instead of the user's index. */
 int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail);
 
+/* Does a pathspec match anything on disk (ignored or not) or in the private index? */
+int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, struct fail *fail);
+
+/*
+ * FIFOs, sockets and devices that are not ignored: git leaves them out without a
+ * word. Paths from the top of the work tree.
+ */
+int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fail);
+
 /*
  * `git add -A`, for everything or for pathspecs (as git has them, relative to the
- * current directory). Paths that git could not add are pushed to `failed`.
- * FAIL_GONE when a pathspec matches nothing.
+ * current directory; each must match something). Paths that git could not add
+ * are pushed to `failed`.
  */
 int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
 	      struct fail *fail);
 
 /* `git write-tree`; FAIL_NO when the index has unmerged entries. */
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
+
+/*
+ * The same before anything was added: the user's own staged tree. Its blobs may
+ * be missing here (a partial clone), which is nothing to fetch them for.
+ */
+int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
 
 /* Is the user's index empty or missing? */
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail);

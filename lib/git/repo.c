@@ -18,9 +18,12 @@ const char *engine_name(enum engine engine)
 	return engine == ENGINE_NATIVE ? "native" : "git";
 }
 
+static const char cannot_open[] = "libgit2 cannot open it";
+
 void repo_use_git(struct repo *repo, const char *reason)
 {
-	if (repo->engine == ENGINE_GIT)
+	/* What libgit2 could not open, git's own config usually explains. */
+	if (repo->engine == ENGINE_GIT && strcmp(repo->engine_reason, cannot_open) != 0)
 		return;
 	repo->engine = ENGINE_GIT;
 	snprintf(repo->engine_reason, sizeof(repo->engine_reason), "%s", reason);
@@ -187,7 +190,7 @@ static int open_native(struct repo *repo, struct fail *fail)
 	if (getenv("GIT_CONFIG_NOSYSTEM"))
 		git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_SYSTEM, "");
 	if (git_repository_open_ext(&repo->handle, git_dir ? git_dir : ".", flags, NULL) < 0) {
-		repo_use_git(repo, "libgit2 cannot open it");
+		repo_use_git(repo, cannot_open);
 		return 0;
 	}
 	if (!native_paths(repo)) {

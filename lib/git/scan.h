@@ -10,16 +10,23 @@
  *
  * The scan reads and never writes: not the index, not the object database. A
  * file that is read is opened below the work tree without following any
- * symlink, and read between two lstat()s that must agree.
+ * symlink, and read between two fstat()s that must agree.
  *
- * When it meets something that only git gets right (FACTS: split or sparse
- * index, skip-worktree, nested repositories, filter= or working-tree-encoding
- * attributes, unusual names ...) it stops with FAIL_ENGINE and the row's name as
- * message; the caller moves the repository to the git engine.
+ * When it meets something that only git gets right it stops with FAIL_ENGINE
+ * and the row's name as message; the caller moves the repository to the git
+ * engine. The rows: split index, sparse index, unknown index extension 'xxxx',
+ * index version N, skip-worktree entries, assume-unchanged entries (only where
+ * another path has taken their place), submodule, nested repository, filter
+ * attribute, working-tree-encoding attribute, gitattributes symlink, missing
+ * gitattributes, unusual gitattributes, unusual name.
+ *
+ * The rooms: walk (directories), walkname (one name), walkpath (named paths),
+ * content (reading), convert (line ends, $Id$), attributes, pathcheck.
  */
 #ifndef SCAN_H
 #define SCAN_H
 
+#include "argv.h"
 #include "bytes.h"
 #include "fail.h"
 #include "index.h"
@@ -39,27 +46,33 @@ struct change {
 	bool has_content;
 };
 
-/* A path that could not be recorded, and why (CONTRACT: Completeness). */
+/* A path (or directory) that could not be recorded, and why (CONTRACT: Completeness). */
 struct skipped {
 	char *path;
-	const char
-		*reason; /* static: "unreadable", "changing", "too large", "socket", "fifo", ... */
+	const char *reason; /* static: "unreadable", "changing", "too large", "socket", "fifo",
+			       "device"; "ignored" for a named path only */
 };
 
 struct scan {
 	struct index index;
-	struct change *changes; /* sorted by path, bytewise */
+	struct change *changes; /* sorted by path, bytewise; each path once */
 	size_t change_count, change_cap;
 	struct skipped *skipped; /* sorted by path */
 	size_t skipped_count, skipped_cap;
+	struct argv unmatched; /* named paths that are neither on disk nor in the index */
 	uint64_t files_seen;
 	uint64_t files_hashed;
 };
 
 struct scan_options {
-	const char *const *paths; /* literal paths below the work tree; NULL: everything */
+	/*
+	 * Literal paths of files or directories below the work tree, without a slash
+	 * behind them; NULL: everything. A path through a symlink, or one that leads
+	 * out, is FAIL_UNSUPPORTED.
+	 */
+	const char *const *paths;
 	size_t path_count;
-	uint64_t max_file_size;	 /* larger files are skipped as "too large" */
+	uint64_t max_file_size;	 /* larger files are skipped as "too large"; 0: no limit */
 	uint64_t keep_bytes;	 /* total of contents that may stay in memory */
 	struct statcache *cache; /* may be NULL */
 	void (*progress)(void *arg,

@@ -243,11 +243,21 @@ done:
 	return fail->kind;
 }
 
+/* "add" of "git -c a=b -c c=d add -A". */
+static const char *subcommand(const struct argv *argv)
+{
+	size_t i = 1;
+
+	while (i + 1 < argv->count && !strcmp(argv->items[i], "-c"))
+		i += 2;
+	return i < argv->count ? argv->items[i] : "";
+}
+
 /* The first line that a command wrote to stderr, as the reason of its failure. */
 static int command_failed(struct spawn *cmd, struct fail *fail)
 {
 	size_t n = strcspn(cmd->err.data, "\n");
-	const char *sub = cmd->argv.count > 1 ? cmd->argv.items[1] : "";
+	const char *sub = subcommand(&cmd->argv);
 
 	if (n)
 		return fail_set(fail, FAIL_FATAL, "%s %s: %.*s", cmd->argv.items[0], sub, (int)n,

@@ -326,6 +326,20 @@ static int append(struct save *s, struct fail *fail)
 /* ---- the room's front
  * --------------------------------------------------------------------------------- */
 
+/* A pathspec that is more than a path is recorded as it was given. */
+static void name_paths(struct save *s)
+{
+	for (size_t i = 0; i < s->options->path_count; i++) {
+		struct fail magic = FAIL_INIT;
+		char *path;
+
+		if (capture_literal_path(s->repo, s->options->paths[i], &path, &magic) == 0)
+			argv_take(&s->paths, path);
+		else
+			argv_push(&s->paths, s->options->paths[i]);
+	}
+}
+
 static int begin(struct save *s, struct fail *fail)
 {
 	const char *named = s->options->chain;

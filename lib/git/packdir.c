@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+#include "packdir.h"
+
+#include "file.h"
+#include "number.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define KEEP_MAX 64 /* bytes; ours is "interlock 1 0\n" */
+
+static bool ends_with(const char *name, const char *end)
+{
+	size_t n = strlen(name), m = strlen(end);
+
+	return n >= m && !strcmp(name + n - m, end);
+}
+
+/* Is it "pack-<hex>.keep", with the hash's number of digits? */
+static bool is_keep_name(const char *name, size_t hex_len)
+{
+	return strlen(name) == 5 + hex_len + 5 && !strncmp(name, "pack-", 5) &&
+	       strspn(name + 5, "0123456789abcdef") == hex_len && ends_with(name, ".keep");
+}
+
+const char *packdir_next_name(const struct packdir *packs, const char *name)
+{
+	const char *next = name ? name + strlen(name) + 1 : packs->names.data;
+
+	return next < packs->names.data + packs->names.len ? next : NULL;
+}
+
+static bool in_names(const struct packdir *packs, const char *wanted)
+{
+	const char *name = NULL;
+
+	while ((name = packdir_next_name(packs, name)))
+		if (!strcmp(name, wanted))
+			return true;
+	return false;
+}
+
+bool packdir_has(const struct packdir *packs, const char *base, const char *extension)
+{
+	char *name = mem_printf("%s%s", base, extension);
+	bool there = in_names(packs, name);
+
+	free(name);
+	return there;
+}
+
+/* The level that a .keep file of ours names; false for any other file. */
+static bool read_level(int dir, const char *name, unsigned *level, struct fail *fail)
+{
+	static const char start[] = "interlock 1 ";
+	struct fail ignored = FAIL_INIT;
+	struct bytes text = BYTES_INIT;
+	int64_t number;
+	bool ours = false;
+
+	if (file_read(dir, name, KEEP_MAX, &text, &ignored) == 0) {
+		if (text.len && text.data[text.len - 1] == '\n' &&
+		    !strncmp(text.data, start, strlen(start))) {
+			bytes_chomp(&text);
+			ours = number_parse(text.data + strlen(start), "level", 0,
+					    PACKDIR_MAX_LEVEL, &number, &ignored) == 0;
+		}
+		if (ours)
+			*level = (unsigned)number;
+	} else if (ignored.kind == FAIL_SYSTEM && ignored.err != EACCES && ignored.err != EPERM) {
+		/* Gone meanwhile, somebody else's, or too long is "not ours"; the rest is trouble.
+		 */
+		*fail = ignored;
+	}
+	bytes_release(&text);
+	return ours;
+}
+
+static int add_pack(struct packdir *packs, int dir, const char *keep, unsigned level,
+		    struct fail *fail)
+{
+	struct own_pack pack = {.level = level};
+	char *name;
+	struct stat st;
+
+	pack.base = mem_strdup(keep);
+	pack.base[strlen(keep) - strlen(".keep")] = '\0';
+	pack.has_idx = packdir_has(packs, pack.base, ".idx");
+	name = mem_printf("%s.pack", pack.base);
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+		pack.has_pack = true;
+		pack.size = (uint64_t)st.st_size;
+		pack.used = st.st_mtime;
+	} else if (errno != ENOENT) {
+		fail_errno(fail, "stat '%s'", name);
+	}
+	free(name);
+	MEM_GROW(packs->packs, packs->cap, packs->count + 1);
+	packs->packs[packs->count++] = pack;
+	return fail->kind;
+}
+
+static int compare_base(const void *a, const void *b)
+{
+	return strcmp(((const struct own_pack *)a)->base, ((const struct own_pack *)b)->base);
+}
+
+int packdir_list(struct packdir *packs, int dir, size_t hex_len, size_t at_least, struct fail *fail)
+{
+	const char *name = NULL;
+	size_t keeps = 0;
+	unsigned level;
+
+	*packs = (struct packdir)PACKDIR_INIT;
+	if (file_each_name(dir, &packs->names, fail) < 0)
+		return fail->kind;
+	while ((name = packdir_next_name(packs, name)))
+		keeps += is_keep_name(name, hex_len);
+	if (keeps < at_least)
+		return 0;
+	while (!fail->kind && (name = packdir_next_name(packs, name)))
+		if (is_keep_name(name, hex_len) && read_level(dir, name, &level, fail))
+			add_pack(packs, dir, name, level, fail);
+	if (packs->count)
+		qsort(packs->packs, packs->count, sizeof(*packs->packs), compare_base);
+	return fail->kind;
+}
+
+void packdir_release(struct packdir *packs)
+{
+	for (size_t i = 0; i < packs->count; i++)
+		free(packs->packs[i].base);
+	free(packs->packs);
+	bytes_release(&packs->names);
+	*packs = (struct packdir)PACKDIR_INIT;
+}
+
+int packdir_remove(int dir, const char *base, uint64_t *freed, struct fail *fail)
+{
+	static const char *const extensions[] = {".idx", ".pack", ".keep"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(extensions) && !fail->kind; i++) {
+		char *name = mem_printf("%s%s", base, extensions[i]);
+		struct stat st;
+
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+			st.st_size = 0;
+		if (unlinkat(dir, name, 0) == 0)
+			*freed += (uint64_t)st.st_size;
+		else if (errno != ENOENT)
+			fail_errno(fail, "delete '%s'", name);
+		free(name);
+	}
+	return fail->kind;
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
+/*
+ * ledger: what happened, one line an event, for people and for `git interlock events`.
+ *
+ * <common-dir>/interlock/ledger. A line is
+ *
+ *	1 <crc32 of the JSON, 8 hex digits> <JSON object> LF
+ *
+ * with at least the keys time, event, slot, lease, pid and reason (null when
+ * there is none). Lines are only ever added, under the flock "ledger" in
+ * interlock/locks, each in one write.
+ *
+ * Crash story: a writer killed inside its write leaves a torn last line. The
+ * next writer sees that the file does not end in LF and starts with one, so
+ * that only the torn line is lost; readers skip and count it.
+ */
+#ifndef LEDGER_H
+#define LEDGER_H
+
+#include "fail.h"
+
+struct repo;
+
+struct ledger_event {
+	const char *event; /* "save-failed", ...; ASCII */
+	const char *ref;   /* these may be NULL */
+	const char *session;
+	const char *slot;
+	const char *lease;
+	const char *reason;
+};
+
+/* Waits at most a second for the lock. */
+int ledger_append(struct repo *repo, const struct ledger_event *event, struct fail *fail);
+
+#endif

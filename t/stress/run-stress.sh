@@ -1,0 +1,64 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
+#
+# run-stress.sh: what `make check-stress ROUNDS=30` runs.
+#
+#   ROUNDS   rounds of the 8 x 4 swarms (30)
+#   BIG      sessions and saves of the big one (64)
+#   CASES    cases of the differential (10000; 0 is endless), DIFF_SEED its seed
+#   ENGINES  "native git"
+#   PARTS    of "swarm big naive kill differential" (all)
+#
+# The last line says how many parts passed and failed.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=t/isolate.bash
+. "$here/../isolate.bash"
+ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
+PARTS=${PARTS:-swarm big naive kill differential}
+passed=0 failed=0
+
+part() { # <expected status> <command>...
+    local want=$1 status
+    shift
+    "$@"
+    status=$?
+    if [ "$status" = "$want" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED ($status, expected $want): $*"
+    fi
+}
+has() { case " $PARTS " in *" $1 "*) return 0 ;; *) return 1 ;; esac; }
+swarm() { "$here/swarm.sh" "$@"; }
+
+for engine in $ENGINES; do
+    if has swarm; then
+        for mode in whole path; do
+            part 0 swarm --engine "$engine" --mode "$mode" --rounds "$ROUNDS" \
+                --beside outsider,gc,pack-refs
+        done
+        part 0 swarm --engine "$engine" --mode whole --rounds "$ROUNDS" --beside restore,expire
+    fi
+    if has big; then
+        part 0 swarm --engine "$engine" --mode path --procs "$BIG" --saves "$BIG" --rounds 1 \
+            --timeout 120 --beside outsider,gc,pack-refs
+        part 0 swarm --engine "$engine" --mode whole --procs "$BIG" --saves "$BIG" --rounds 1 \
+            --timeout 120
+    fi
+done
+if has swarm; then
+    part 0 swarm --engine git --hash sha256 --mode path --rounds "$ROUNDS" --beside outsider,pack-refs
+fi
+if has naive; then
+    part 1 swarm --writer blind --rounds 3
+    part 1 swarm --writer cas --rounds 3
+    part 1 swarm --writer stale --mode path --rounds 3
+    part 1 swarm --writer retry --procs "$BIG" --saves 2 --rounds 1
+fi
+has kill && part 0 "$here/kill-sweep.sh" --all
+has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}
+
+printf '%d parts passed, %d failed\n' "$passed" "$failed"
+[ "$failed" = 0 ] && [ "$passed" -gt 0 ]
