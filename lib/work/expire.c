@@ -11,7 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+/*
+ * A git that has just found an object in one of our packs, and has not made it
+ * reachable yet, gets this long; packs used later are left for the next expire.
+ */
+#define GRACE_SECONDS 3600
 
 /* ---- the plan ------------------------------------------------------------------------------ */
 
@@ -221,9 +228,10 @@ int expire_objects(struct repo *repo, uint64_t *bytes_freed, struct fail *fail)
 		      clock_deadline(repo->conf.lock_timeout), &repo->modes, fail) < 0)
 		fail_context(fail, "saves are under way; their objects stay for now");
 	else if (list_reached(repo, &reached, fail) == 0)
-		pack_filter(repo, is_reached, &reached, bytes_freed, fail);
+		pack_filter(repo, is_reached, &reached, time(NULL) - GRACE_SECONDS, bytes_freed,
+			    fail);
 	lock_drop(&lock);
 	close(dir);
 	oidset_release(&reached);
-	return fail->kind;
+	return fail->kind ? fail->kind : pack_sweep(repo, fail);
 }
