@@ -363,11 +363,12 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 	const char *p;
 
 	for (size_t i = 0; i < paths->count; i++) {
+		/* "./": a leading colon would be pathspec magic. */
+		bytes_adds(&input, "./");
 		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
 	}
 	prepare(plumb, &cmd);
 	run_at_top(plumb, &cmd);
-	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
 	cmd.input = input.data;
 	cmd.input_len = input.len;
 	/* Each answer: source, line and pattern (empty: not ignored), then the path. */
@@ -402,23 +403,32 @@ int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fa
 	return found->count ? drop_ignored(plumb, found, fail) : 0;
 }
 
-int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, struct fail *fail)
 {
 	struct bytes out = BYTES_INIT;
 	struct fail other = FAIL_INIT;
 
-	if (run(plumb, &out, fail, "write-tree", NULL) == 0) {
+	if (run(plumb, &out, fail, "write-tree", how, NULL) == 0) {
 		bytes_chomp(&out);
 		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
 			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
-	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) ==
-			   0 &&
+	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) == 0 &&
 		   out.len) {
 		fail_clear(fail);
 		fail_set(fail, FAIL_NO, "the index has unmerged entries");
 	}
 	bytes_release(&out);
 	return fail->kind;
+}
+
+int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+{
+	return write_tree(plumb, NULL, tree, fail);
+}
+
+int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
+{
+	return write_tree(plumb, "--missing-ok", tree, fail);
 }
 
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)

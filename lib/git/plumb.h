@@ -64,6 +64,12 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 /* `git write-tree`; FAIL_NO when the index has unmerged entries. */
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
 
+/*
+ * The same before anything was added: the user's own staged tree. Its blobs may
+ * be missing here (a partial clone), which is nothing to fetch them for.
+ */
+int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
+
 /* Is the user's index empty or missing? */
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail);
 

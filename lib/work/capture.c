@@ -153,8 +153,8 @@ static int must_match(struct capture *c, const struct oid *on_tree, const char *
 
 static bool is_skipped(const struct capture *c, const char *path)
 {
-	for (size_t i = 0; i < c->scan.skipped_count; i++)
-		if (!strcmp(c->scan.skipped[i].path, path))
+	for (size_t i = 0; i < c->skipped_count; i++)
+		if (!strcmp(c->skipped[i].path, path))
 			return true;
 	return false;
 }
@@ -168,35 +168,117 @@ static bool is_unmatched(const struct capture *c, const char *path)
 	return false;
 }
 
+/* Sorted, and each path once: overlapping arguments name some twice. */
+static void drop_doubles(struct capture *c)
+{
+	size_t kept = 0;
+
+	if (c->graft_count > 1)
+		qsort(c->grafts, c->graft_count, sizeof(*c->grafts), compare_changes);
+	for (size_t i = 0; i < c->graft_count; i++) {
+		if (kept && !strcmp(c->grafts[kept - 1].path, c->grafts[i].path))
+			free(c->grafts[i].path);
+		else
+			c->grafts[kept++] = c->grafts[i];
+	}
+	c->graft_count = kept;
+}
+
+static void add_graft(struct capture *c, const char *path, uint32_t mode, const struct oid *oid)
+{
+	struct change *graft;
+
+	MEM_GROW(c->grafts, c->graft_cap, c->graft_count + 1);
+	graft = &c->grafts[c->graft_count++];
+	*graft = (struct change){.path = mem_strdup(path), .mode = mode};
+	if (mode)
+		graft->oid = *oid;
+}
+
+/* A directory's files, as they differ between the last checkpoint and now. */
+struct graft_dir {
+	struct capture *c;
+	const char *path;
+};
+
+static int graft_below(void *arg, const char *path, UNUSED uint32_t old_mode,
+		       UNUSED const struct oid *old_oid, uint32_t new_mode,
+		       const struct oid *new_oid, UNUSED struct fail *fail)
+{
+	struct graft_dir *dir = arg;
+	char *full = *dir->path ? mem_printf("%s/%s", dir->path, path) : mem_strdup(path);
+
+	add_graft(dir->c, full, new_mode, new_oid);
+	free(full);
+	return 0;
+}
+
+static bool is_tree(const struct tree_entry *entry)
+{
+	return (entry->mode & 0170000) == 0040000;
+}
+
+/* An entry that may not exist: mode 0. */
+static int lookup(struct capture *c, const struct oid *tree, const char *path,
+		  struct tree_entry *entry, struct fail *fail)
+{
+	struct fail miss = FAIL_INIT;
+	int r = tree_lookup(&c->odb, tree, path, entry, &miss);
+
+	if (r == FAIL_GONE) {
+		entry->mode = 0;
+		oid_zero(c->repo->algo, &entry->oid);
+		return 0;
+	}
+	if (r < 0)
+		*fail = miss;
+	return r;
+}
+
+/*
+ * What makes `path` in the last checkpoint what it is now. A file is always set;
+ * of a directory only what differs, so that what a peer saves there meanwhile stays.
+ */
+static int graft_path(struct capture *c, const struct oid *on_tree, const char *path,
+		      const struct tree_entry *now, struct fail *fail)
+{
+	struct graft_dir dir = {.c = c, .path = path};
+	struct tree_entry then;
+	struct oid none;
+
+	oid_zero(c->repo->algo, &none);
+	if (lookup(c, on_tree, path, &then, fail) < 0)
+		return fail->kind;
+	if ((is_tree(now) || is_tree(&then)) &&
+	    tree_diff(&c->odb, is_tree(&then) ? &then.oid : &none, is_tree(now) ? &now->oid : &none,
+		      graft_below, &dir, fail) < 0)
+		return fail->kind;
+	if (!is_tree(now) && (now->mode || !is_tree(&then)))
+		add_graft(c, path, now->mode, &now->oid);
+	else if (is_tree(now) && then.mode && !is_tree(&then))
+		add_graft(c, path, 0, &none);
+	return 0;
+}
+
 /* What stands at each named path in `tree` (the index with the work tree's changes). */
 static int take_grafts(struct capture *c, const struct capture_options *options,
 		       const struct argv *paths, const struct oid *tree, struct fail *fail)
 {
-	c->grafts = mem_array(paths->count, sizeof(*c->grafts));
 	for (size_t i = 0; i < paths->count; i++) {
-		struct change *graft = &c->grafts[c->graft_count];
-		struct fail lookup = FAIL_INIT;
-		struct tree_entry entry;
-		int r = tree_lookup(&c->odb, tree, paths->items[i], &entry, &lookup);
+		struct tree_entry now;
 
-		if (r < 0 && r != FAIL_GONE) {
-			*fail = lookup;
-			return r;
-		}
+		if (lookup(c, tree, paths->items[i], &now, fail) < 0)
+			return fail->kind;
 		/* Not recorded, and said so: what the last checkpoint has stays. */
-		if (r == FAIL_GONE && is_skipped(c, paths->items[i]))
+		if (!now.mode && is_skipped(c, paths->items[i]))
 			continue;
-		if (r == FAIL_GONE && is_unmatched(c, paths->items[i]) &&
+		if (is_unmatched(c, paths->items[i]) &&
 		    must_match(c, &options->on_tree, paths->items[i], options->paths[i], fail) < 0)
 			return fail->kind;
-		graft->path = mem_strdup(paths->items[i]);
-		if (r == 0) {
-			graft->mode = entry.mode;
-			graft->oid = entry.oid;
-		}
-		c->graft_count++;
+		if (graft_path(c, &options->on_tree, paths->items[i], &now, fail) < 0)
+			return fail->kind;
 	}
-	qsort(c->grafts, c->graft_count, sizeof(*c->grafts), compare_changes);
+	drop_doubles(c);
 	return 0;
 }
 
@@ -332,29 +414,11 @@ static int wait_for_index(struct capture *c, const struct capture_options *optio
 }
 
 /* Partial captures through git: the difference to on_tree is what the paths changed. */
-struct collect {
-	struct capture *c;
-	size_t cap;
-};
-
-static int collect_graft(void *arg, const char *path, UNUSED uint32_t old_mode,
-			 UNUSED const struct oid *old_oid, uint32_t new_mode,
-			 const struct oid *new_oid, UNUSED struct fail *fail)
+static int collect_grafts(struct capture *c, const struct oid *on_tree, struct fail *fail)
 {
-	struct collect *k = arg;
-	struct change *graft;
+	struct graft_dir top = {.c = c, .path = ""};
 
-	MEM_GROW(k->c->grafts, k->cap, k->c->graft_count + 1);
-	graft = &k->c->grafts[k->c->graft_count++];
-	*graft = (struct change){.path = mem_strdup(path), .mode = new_mode, .oid = *new_oid};
-	return 0;
-}
-
-static int collect_grafts(struct capture *capture, const struct oid *on_tree, struct fail *fail)
-{
-	struct collect collect = {.c = capture};
-
-	return tree_diff(&capture->odb, on_tree, &capture->tree, collect_graft, &collect, fail);
+	return tree_diff(&c->odb, on_tree, &c->tree, graft_below, &top, fail);
 }
 
 /*
@@ -410,38 +474,71 @@ static int add_all(struct capture *c, const struct capture_options *options, str
 	return fail->kind;
 }
 
-static int run_plumb(struct capture *c, const struct capture_options *options,
-		     struct oid *index_tree, struct fail *fail)
+/* The named paths are added to a copy of the user's index, and taken over from there. */
+static int add_literal(struct capture *c, const struct capture_options *options, struct argv *specs,
+		       const struct argv *paths, const struct oid *index_tree, struct fail *fail)
 {
-	struct argv specs = ARGV_INIT;
-	struct oid before;
+	struct oid tree;
 
-	c->by_plumb = true;
-	if (plumb_begin(c->repo, &c->plumb, fail) < 0)
+	if (add_all(c, options, specs, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
+	    apply_limits(c, index_tree, fail) < 0)
 		return fail->kind;
-	if (wait_for_index(c, options, fail) < 0)
+	tree = c->tree;
+	if (take_grafts(c, options, paths, &tree, fail) < 0)
 		return fail->kind;
-	if (plumb_write_tree(&c->plumb, index_tree, fail) == FAIL_NO) {
+	return capture_rebase(c, &options->on_tree, fail);
+}
+
+/* Everything; or pathspecs that only git understands, on the last checkpoint's entries. */
+static int add_specs(struct capture *c, const struct capture_options *options, struct argv *specs,
+		     const struct oid *before, struct fail *fail)
+{
+	if (options->partial && plumb_read_tree(&c->plumb, &options->on_tree, fail) < 0)
+		return fail->kind;
+	if (add_all(c, options, specs, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 || apply_limits(c, before, fail) < 0)
+		return fail->kind;
+	return options->partial ? collect_grafts(c, &options->on_tree, fail) : 0;
+}
+
+static int open_plumb(struct capture *c, const struct capture_options *options,
+		      struct oid *index_tree, struct fail *fail)
+{
+	if (plumb_begin(c->repo, &c->plumb, fail) < 0 || wait_for_index(c, options, fail) < 0)
+		return fail->kind;
+	if (plumb_write_index_tree(&c->plumb, index_tree, fail) == FAIL_NO) {
 		fail_clear(fail);
 		oid_zero(c->repo->algo, index_tree);
 	}
-	if (fail->kind)
-		return fail->kind;
 	for (size_t i = 0; i < c->plumb.env.count; i++)
 		argv_push(&c->odb.env, c->plumb.env.items[i]);
-	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	return fail->kind;
+}
+
+static int run_plumb(struct capture *c, const struct capture_options *options,
+		     struct oid *index_tree, struct fail *fail)
+{
+	struct argv specs = ARGV_INIT, paths = ARGV_INIT;
+	struct fail magic = FAIL_INIT;
+	bool literal;
+	struct oid before;
+
+	if (open_plumb(c, options, index_tree, fail) < 0)
+		return fail->kind;
 	for (size_t i = 0; i < options->path_count && fail->kind == 0; i++)
 		match_pathspec(c, options, options->paths[i], &specs, fail);
-	if (options->partial) {
+	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
+	if (options->partial)
 		before = options->on_tree;
-		plumb_read_tree(&c->plumb, &options->on_tree, fail);
-	}
-	if (fail->kind == 0)
-		add_all(c, options, &specs, fail);
-	if (fail->kind == 0 && plumb_write_tree(&c->plumb, &c->tree, fail) == 0 &&
-	    apply_limits(c, &before, fail) == 0 && options->partial)
-		collect_grafts(c, &options->on_tree, fail);
+	literal = options->partial && !oid_is_zero(index_tree) &&
+		  literal_paths(c->repo, options, &paths, &magic) == 0;
+	if (fail->kind == 0 && literal)
+		add_literal(c, options, &specs, &paths, index_tree, fail);
+	else if (fail->kind == 0)
+		add_specs(c, options, &specs, &before, fail);
 	argv_release(&specs);
+	argv_release(&paths);
 	return fail->kind;
 }
 

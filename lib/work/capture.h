@@ -45,12 +45,11 @@ struct capture {
 	struct statcache *cache;
 	struct scan scan;
 	struct plumb plumb;
-	bool by_plumb;
 	struct oid tree;
 	struct oid index_tree; /* staged content that is neither HEAD's nor the work tree's; else
 				  zero */
 	struct change *grafts; /* partial: what stands at the named paths now (mode 0: nothing) */
-	size_t graft_count;
+	size_t graft_count, graft_cap;
 	struct capture_skip *skipped; /* sorted by path */
 	size_t skipped_count, skipped_cap;
 };
