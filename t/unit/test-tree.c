@@ -4,6 +4,7 @@
 #include "sandbox.h"
 
 #include "hash.h"
+#include "index.h"
 #include "oidset.h"
 #include "tree.h"
 
@@ -540,9 +541,101 @@ static void test_random_trees(UNUSED void **state)
 
 		sandbox_repo(v, &repo);
 		odb_init(&odb, &repo);
-		for (unsigned round = 0; round < 60; round++)
+		for (unsigned round = 0; round < 36; round++)
 			one_round(v->algo, &odb, round);
 		odb_release(&odb);
+		repo_close(&repo);
+	}
+}
+
+static void feed_files(const struct files *files, const char *stage)
+{
+	struct bytes input = BYTES_INIT;
+	struct oid zero;
+	char hex[OID_HEX_MAX + 1];
+
+	for (size_t i = 0; i < files->count; i++) {
+		/* No path has stage 0 and another one. */
+		if (*stage == '1') {
+			oid_zero((enum hash_algo)files->at[i].oid.algo, &zero);
+			bytes_addf(&input, "0 %s\t%s", oid_hex(&zero, hex), files->at[i].path);
+			bytes_addc(&input, '\0');
+		}
+		bytes_addf(&input, "%o %s %s\t%s", files->at[i].mode,
+			   oid_hex(&files->at[i].oid, hex), stage, files->at[i].path);
+		bytes_addc(&input, '\0');
+	}
+	git_feed("update-index -z --index-info", input.data, input.len, NULL);
+	bytes_release(&input);
+}
+
+/* What git's write-tree says of a copy of the index without the unmerged paths. */
+static struct oid index_tree_by_git(enum hash_algo algo)
+{
+	struct bytes list = BYTES_INIT, paths = BYTES_INIT;
+	struct oid tree;
+
+	assert_int_equal(system("cp .git/index private-index"), 0);
+	setenv("GIT_INDEX_FILE", "private-index", 1);
+	git_feed("ls-files -u -z", NULL, 0, &list);
+	for (size_t at = 0; at < list.len; at += strlen(list.data + at) + 1) {
+		const char *path = strchr(list.data + at, '\t') + 1;
+
+		bytes_add(&paths, path, strlen(path) + 1);
+	}
+	git_feed("update-index -z --force-remove --stdin", paths.data, paths.len, NULL);
+	tree = git_oid_of(algo, "write-tree --missing-ok");
+	unsetenv("GIT_INDEX_FILE");
+	bytes_release(&list);
+	bytes_release(&paths);
+	return tree;
+}
+
+static void real_index_round(enum hash_algo algo, unsigned round)
+{
+	struct treebag *bag = treebag_new(algo);
+	struct files files, more, unmerged;
+	struct fail fail = FAIL_INIT;
+	struct index index;
+	struct oid want, got;
+
+	unlink(".git/index");
+	random_files(&files, algo, 30, 8);
+	random_files(&more, algo, dice(3), 8);
+	random_files(&unmerged, algo, dice(3), 8);
+	feed_files(&files, "0");
+	if (round & 1)
+		git("add -N e/new/x e/y");
+	git("write-tree --missing-ok"); /* leaves its cache-tree in the index */
+	feed_files(&more, "0");
+	if (round & 2)
+		git("add -N e/y z");
+	if (round & 4) {
+		feed_files(&unmerged, "1");
+		feed_files(&unmerged, "3");
+	}
+	want = index_tree_by_git(algo);
+	assert_ok(index_open(&index, ".git/index", algo, &fail), fail);
+	assert_ok(tree_from_index(&index, NULL, 0, bag, &got, &fail), fail);
+	assert_oid_equal(&got, &want);
+	index_close(&index);
+	treebag_free(bag);
+	free(files.at);
+	free(more.at);
+	free(unmerged.at);
+}
+
+/* Indexes that git wrote, with its own cache-tree in every state. */
+static void test_real_index(UNUSED void **state)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(sandbox_variants); i++) {
+		struct repo repo;
+
+		sandbox_repo(&sandbox_variants[i], &repo);
+		git(i ? "config index.version 4" : "config index.version 2");
+		assert_int_equal(system("mkdir -p e/new && touch e/new/x e/y z"), 0);
+		for (unsigned round = 0; round < 16; round++)
+			real_index_round(repo.algo, round);
 		repo_close(&repo);
 	}
 }
@@ -883,8 +976,7 @@ static void test_need_stops(UNUSED void **state)
 	repo_close(&repo);
 }
 
-/* ---- malformed trees ---------------------------------------------------------------------------
- */
+/* ---- malformed trees ------------------------------------------------------------------- */
 
 static int walk_all(const void *data, size_t len, size_t *entries)
 {
@@ -964,11 +1056,17 @@ static void test_malformed(UNUSED void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_random_trees), cmocka_unit_test(test_table),
-		cmocka_unit_test(test_bad_changes),  cmocka_unit_test(test_lying_cache_tree),
-		cmocka_unit_test(test_deep),	     cmocka_unit_test(test_old_modes),
-		cmocka_unit_test(test_lookup),	     cmocka_unit_test(test_mass_rename),
-		cmocka_unit_test(test_need_stops),   cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_random_trees),
+		cmocka_unit_test(test_real_index),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_bad_changes),
+		cmocka_unit_test(test_lying_cache_tree),
+		cmocka_unit_test(test_deep),
+		cmocka_unit_test(test_old_modes),
+		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_mass_rename),
+		cmocka_unit_test(test_need_stops),
+		cmocka_unit_test(test_malformed),
 	};
 	int failed;
 
