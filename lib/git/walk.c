@@ -181,8 +181,11 @@ static void settle_rules(struct walk *walk, struct dir *dir)
 		    (!dir->not_ignored && ignore_match(rules, dir->path, dir->path_len, true)))
 			state = DIR_IGNORED;
 	}
-	if (state == DIR_OPEN)
+	if (state == DIR_OPEN) {
 		dir->rules = dir->has_rules ? read_rules(walk, dir, rules) : rules;
+		if (ignore_doubt(dir->rules))
+			walk_engine(walk, ignore_doubt(dir->rules));
+	}
 	__atomic_store_n(&dir->state, state, __ATOMIC_RELEASE);
 }
 
