@@ -118,11 +118,23 @@ edit() { # something of each kind has changed
     by_git 'partial'
 }
 
+# `git sparse-checkout` also turns worktreeConfig on, a row of its own.
+sparse() {
+    git sparse-checkout set "$@"
+    local name
+    for name in core.sparseCheckout core.sparseCheckoutCone index.sparse; do
+        git config "$name" "$(git config --worktree "$name" || echo false)"
+    done
+    git config --unset extensions.worktreeConfig
+    git config core.repositoryFormatVersion 0
+    rm -f .git/config.worktree
+}
+
 # ---- the index ---------------------------------------------------------------------------
 
 @test "facts: a sparse index" {
     make_repo
-    git sparse-checkout set --cone --sparse-index doc
+    sparse --cone --sparse-index doc
     assert_equal "$(git ls-files --sparse | grep -c '/$')" 1 'sparse directories'
     put doc/guide.txt 'another guide'
     by_git 'sparse'
@@ -141,7 +153,7 @@ edit() { # something of each kind has changed
 
 @test "facts: a sparse checkout with a full index keeps what is not checked out" {
     make_repo
-    git sparse-checkout set --no-cone --no-sparse-index '/doc/'
+    sparse --no-cone --no-sparse-index '/doc/'
     put doc/guide.txt 'another guide'
     by_git 'sparse|skip-worktree'
     assert_equal "$(git show "$(shadow_ref):src/main.c")" 'int main(void) { return 0; }'
@@ -418,10 +430,10 @@ no_identity() {
 }
 transaction_hook() {
     make_repo
-    cat >.git/hooks/reference-transaction <<'HOOK'
+    cat >.git/hooks/reference-transaction <<HOOK
 #!/bin/sh
-sed "s/^/$1 /" >>"$GIT_DIR/../../seen"
-[ "$1" != prepared ] || [ ! -e "$GIT_DIR/../../veto" ]
+sed "s/^/\$1 /" >>'$PWD/../seen'
+[ "\$1" != prepared ] || [ ! -e '$PWD/../veto' ]
 HOOK
     chmod +x .git/hooks/reference-transaction
     must git-cas-ref refs/test/x HEAD ''
