@@ -83,29 +83,6 @@ const char *unquote_c(const char *text, struct bytes *out)
 	return p && *p == '"' ? p + 1 : NULL;
 }
 
-void quote_line(const char *text, size_t len, struct bytes *out)
-{
-	for (size_t i = 0; i < len;) {
-		size_t run = i;
-		char shown[8];
-
-		while (run < len && plain((unsigned char)text[run]))
-			run++;
-		bytes_add(out, text + i, run - i);
-		if (run == len)
-			return;
-		if (text[run] == '"' || text[run] == '\\' ||
-		    ((unsigned char)text[run] >= 0x80 && utf8_valid(text, len))) {
-			bytes_addc(out, text[run]);
-		} else {
-			vis(shown, text[run], VIS_CSTYLE | VIS_NL | VIS_TAB | VIS_NOSLASH,
-			    run + 1 < len ? text[run + 1] : 0);
-			bytes_adds(out, shown);
-		}
-		i = run + 1;
-	}
-}
-
 /* Continuation bytes that follow `lead`, or -1; the first one's range in lo..hi. */
 static int utf8_tail(unsigned char lead, unsigned char *lo, unsigned char *hi)
 {
@@ -132,23 +109,85 @@ static int utf8_tail(unsigned char lead, unsigned char *lo, unsigned char *hi)
 	return -1;
 }
 
+/* Length of the well-formed UTF-8 sequence at `text`, and its code point; 0: none is there. */
+static size_t utf8_sequence(const char *text, size_t len, uint32_t *point)
+{
+	unsigned char first = (unsigned char)text[0];
+	unsigned char lo, hi;
+	int tail = utf8_tail(first, &lo, &hi);
+
+	if (tail < 0 || len <= (size_t)tail)
+		return 0;
+	/* A lead of n bytes has 7 - n bits of its own; a lone byte has 7. */
+	*point = tail ? first & (0x3fu >> tail) : first;
+	for (int k = 1; k <= tail; k++) {
+		unsigned char c = (unsigned char)text[k];
+
+		if (c < lo || c > hi)
+			return 0;
+		*point = *point << 6 | (c & 0x3f);
+		lo = 0x80;
+		hi = 0xbf;
+	}
+	return (size_t)tail + 1;
+}
+
 bool utf8_valid(const char *text, size_t len)
 {
+	uint32_t point;
+
 	for (size_t i = 0; i < len;) {
-		unsigned char lo, hi;
-		int tail = utf8_tail((unsigned char)text[i], &lo, &hi);
+		size_t n = utf8_sequence(text + i, len - i, &point);
 
-		if (tail < 0 || len - i <= (size_t)tail)
+		if (!n)
 			return false;
-		for (int k = 1; k <= tail; k++) {
-			unsigned char c = (unsigned char)text[i + (size_t)k];
-
-			if (c < lo || c > hi)
-				return false;
-			lo = 0x80;
-			hi = 0xbf;
-		}
-		i += (size_t)tail + 1;
+		i += n;
 	}
 	return true;
+}
+
+/*
+ * What a terminal obeys, or shows as something else than it is: the C1 controls
+ * (U+009B is CSI), line and paragraph separators, and the marks that turn the
+ * direction of text around.
+ */
+static bool commands(uint32_t point)
+{
+	return (point >= 0x80 && point <= 0x9f) || (point >= 0x2028 && point <= 0x202e) ||
+	       (point >= 0x2066 && point <= 0x2069);
+}
+
+/* One byte as vis(3) shows it; `next` keeps its escapes unambiguous. */
+static void show_byte(char c, char next, struct bytes *out)
+{
+	char shown[8];
+
+	vis(shown, c, VIS_CSTYLE | VIS_NL | VIS_TAB | VIS_NOSLASH, next);
+	bytes_adds(out, shown);
+}
+
+void quote_line(const char *text, size_t len, struct bytes *out)
+{
+	for (size_t i = 0; i < len;) {
+		size_t run = i, n = 0;
+		uint32_t point = 0;
+
+		while (run < len && plain((unsigned char)text[run]))
+			run++;
+		bytes_add(out, text + i, run - i);
+		if (run == len)
+			return;
+		if ((unsigned char)text[run] >= 0x80)
+			n = utf8_sequence(text + run, len - run, &point);
+		if (text[run] == '"' || text[run] == '\\') {
+			bytes_addc(out, text[run]);
+			i = run + 1;
+		} else if (n && !commands(point)) {
+			bytes_add(out, text + run, n);
+			i = run + n;
+		} else {
+			for (i = run; i < run + size_max(n, 1); i++)
+				show_byte(text[i], i + 1 < len ? text[i + 1] : 0, out);
+		}
+	}
 }

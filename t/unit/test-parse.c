@@ -198,10 +198,89 @@ static void terminal(UNUSED void **state)
 	bytes_release(&out);
 }
 
+static char *shown(const char *text, size_t len)
+{
+	struct bytes out = BYTES_INIT;
+
+	quote_line(text, len, &out);
+	return bytes_take(&out);
+}
+
+/* Well-formed UTF-8 that a terminal obeys, or that turns a name around before one's eyes. */
+static void terminal_utf8(UNUSED void **state)
+{
+	static const char *const commands[] = {
+		"\xc2\x80",	"\xc2\x85",	"\xc2\x9b",	"\xc2\x9f",	"\xe2\x80\xa8",
+		"\xe2\x80\xa9", "\xe2\x80\xaa", "\xe2\x80\xae", "\xe2\x81\xa6", "\xe2\x81\xa9",
+	};
+	static const char *const harmless[] = {
+		"\xc2\xa0",	"\xe2\x80\xa7", "\xe2\x80\xaf",	    "\xe2\x81\xa5",
+		"\xe2\x81\xaa", "\xef\xbf\xbd", "\xf0\x9f\x98\x80", "\xf0\xa2\x80\xae",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		char *text = mem_printf("gr\xc3\xbc%s[31m", commands[i]);
+		char *line = shown(text, strlen(text));
+
+		if (strstr(line, commands[i]))
+			fail_msg("command %zu got through", i);
+		/* Nothing else is lost for it. */
+		assert_int_equal(strncmp(line, "gr\xc3\xbcM", 5), 0);
+		assert_non_null(strstr(line, "[31m"));
+		assert_true(utf8_valid(line, strlen(line)));
+		free(text);
+		free(line);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++) {
+		char *line = shown(harmless[i], strlen(harmless[i]));
+
+		assert_string_equal(line, harmless[i]);
+		free(line);
+	}
+}
+
+/* Bytes that are no UTF-8 are shown one by one; what is well-formed around them stays. */
+static void terminal_bytes(UNUSED void **state)
+{
+	static const struct {
+		const char *text, *line;
+	} cases[] = {
+		{"\xc3\xbc\xff\xc3\xbc", "\xc3\xbcM^?\xc3\xbc"},
+		{"\xc3", "M-C"},
+		{"\xe2\x82", "M-bM^B"},
+		{"\xc0\xaf", "M-@M-/"},
+		{"\x9b[31m", "M^[[31m"},
+		{"a\"b\\c", "a\"b\\c"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		char *line = shown(cases[i].text, strlen(cases[i].text));
+
+		assert_string_equal(line, cases[i].line);
+		free(line);
+	}
+}
+
+/* 4 MiB of umlauts: work that grows with the square of the length would take hours. */
+static void terminal_long(UNUSED void **state)
+{
+	const size_t len = (size_t)4 << 20;
+	char *text = mem_alloc(len), *line;
+
+	for (size_t i = 0; i < len; i += 2)
+		memcpy(text + i, "\xc3\xbc", 2);
+	line = shown(text, len);
+	assert_int_equal(strlen(line), len);
+	assert_memory_equal(line, text, len);
+	free(text);
+	free(line);
+}
+
 static void utf8(UNUSED void **state)
 {
 	assert_true(utf8_valid("", 0));
 	assert_true(utf8_valid("\xf0\x9f\x98\x80", 4));
+	assert_true(utf8_valid("\xf4\x8f\xbf\xbf", 4));
 	assert_false(utf8_valid("\xff", 1));
 	assert_false(utf8_valid("\xc0\x80", 2));     /* overlong */
 	assert_false(utf8_valid("\xed\xa0\x80", 3)); /* surrogate */
@@ -212,10 +291,12 @@ static void utf8(UNUSED void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(durations), cmocka_unit_test(sizes),
-		cmocka_unit_test(numbers),   cmocka_unit_test(names),
-		cmocka_unit_test(encoding),  cmocka_unit_test(c_quoting),
-		cmocka_unit_test(terminal),  cmocka_unit_test(utf8),
+		cmocka_unit_test(durations),	  cmocka_unit_test(sizes),
+		cmocka_unit_test(numbers),	  cmocka_unit_test(names),
+		cmocka_unit_test(encoding),	  cmocka_unit_test(c_quoting),
+		cmocka_unit_test(terminal),	  cmocka_unit_test(terminal_utf8),
+		cmocka_unit_test(terminal_bytes), cmocka_unit_test(terminal_long),
+		cmocka_unit_test(utf8),
 	};
 
 	return cmocka_run_group_tests_name("parse", tests, NULL, NULL);
