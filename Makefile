@@ -78,7 +78,7 @@ iquote = $(foreach f,$(SEES_$(1)),-iquote lib/$(f))
 
 PROGRAMS = git-cas-ref git-shadow-commit
 cmd_git-cas-ref = cmd/git-cas-ref.c $(wildcard cmd/cas-ref-*.c)
-cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow-*.c)
+cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow*.c)
 
 floor_src = $(filter-out lib/git/nonetwork.c,$(wildcard lib/$(1)/*.c))
 floor_obj = $(patsubst %.c,$(B)/%.o,$(call floor_src,$(1)))

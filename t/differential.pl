@@ -1472,6 +1472,10 @@ for (@{ $opt{only} || [] }) {
     print STDERR "differential.pl: no item '$_' (see --list)\n";
     exit 129;
 }
+if (!$opt{naive} && !(grep { -x } map { $command =~ m{/} ? $command : "$_/$command" } split /:/, $ENV{PATH})) {
+    print STDERR "differential.pl: there is no '$command'\n";
+    exit 128;
+}
 $| = 1;
 my $stop = 0;
 $SIG{INT} = $SIG{TERM} = sub { $stop = 1 };

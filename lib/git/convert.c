@@ -4,6 +4,9 @@
 #include "repo.h"
 
 #include <git2.h>
+#include <git2/sys/index.h>
+#include <git2/sys/repository.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* ---- what is in the bytes ------------------------------------------------------ */
@@ -145,12 +148,54 @@ struct rules {
 	bool ident;
 };
 
-static int read_rules(struct repo *repo, const char *path, struct rules *rules, struct fail *fail)
+void converter_init(struct converter *converter, struct repo *repo, const struct index *index)
+{
+	*converter = (struct converter){.repo = repo, .index = index};
+	pthread_mutex_init(&converter->mutex, NULL);
+}
+
+void converter_release(struct converter *converter)
+{
+	git_repository_free(converter->handle);
+	pthread_mutex_destroy(&converter->mutex);
+}
+
+static bool same_path(const char *a, const char *b)
+{
+	size_t n = strlen(b);
+
+	return a && !strncmp(a, b, n) && (!a[n] || (a[n] == '/' && !a[n + 1]));
+}
+
+static int open_handle(struct converter *converter, struct fail *fail)
+{
+	const struct repo *repo = converter->repo;
+	git_repository *handle = NULL;
+	git_index *empty = NULL;
+
+	if (converter->handle)
+		return 0;
+	if (git_repository_open(&handle, git_repository_path(repo->handle)) < 0 ||
+	    git_index_new(&empty) < 0 || git_repository_set_index(handle, empty) < 0 ||
+	    !same_path(git_repository_workdir(handle), repo->work_tree)) {
+		git_repository_free(handle);
+		fail_set(fail, FAIL_ENGINE, "gitattributes cannot be asked for");
+	} else {
+		converter->handle = handle;
+	}
+	git_index_free(empty);
+	return fail->kind;
+}
+
+static int read_rules(struct converter *converter, const char *path, struct rules *rules,
+		      struct fail *fail)
 {
 	const char *names[] = {"text", "crlf", "eol", "ident"};
 	const char *values[ARRAY_SIZE(names)];
 
-	if (git_attr_get_many(values, repo->handle, GIT_ATTR_CHECK_FILE_THEN_INDEX, path,
+	if (open_handle(converter, fail) < 0)
+		return fail->kind;
+	if (git_attr_get_many(values, converter->handle, GIT_ATTR_CHECK_FILE_THEN_INDEX, path,
 			      ARRAY_SIZE(names), names) < 0)
 		return fail_set(fail, FAIL_ENGINE, "unusual gitattributes");
 	rules->text = text_rule(values[0]);
@@ -161,7 +206,7 @@ static int read_rules(struct repo *repo, const char *path, struct rules *rules, 
 	    (is_string(values[2], "lf") || is_string(values[2], "crlf")))
 		rules->text = TEXT_ALWAYS;
 	if (rules->text == TEXT_UNSET)
-		rules->text = repo->conf.autocrlf ? TEXT_AUTO : TEXT_NEVER;
+		rules->text = converter->repo->conf.autocrlf ? TEXT_AUTO : TEXT_NEVER;
 	rules->ident = git_attr_value(values[3]) == GIT_ATTR_VALUE_TRUE;
 	return 0;
 }
@@ -182,9 +227,9 @@ static const struct index_entry *index_version(const struct index *index, const 
 }
 
 /* A text that was committed with CR LF keeps them in automatic mode. */
-static bool index_has_crlf(struct repo *repo, const struct index *index, const char *path)
+static bool index_has_crlf(const struct converter *converter, const char *path)
 {
-	const struct index_entry *entry = index_version(index, path);
+	const struct index_entry *entry = index_version(converter->index, path);
 	struct census n;
 	git_blob *blob;
 	git_oid id;
@@ -192,10 +237,10 @@ static bool index_has_crlf(struct repo *repo, const struct index *index, const c
 	size_t len;
 	bool yes;
 
-	if (!entry || entry->mode == 0160000 || index->algo != HASH_SHA1)
+	if (!entry || entry->mode == 0160000)
 		return false;
 	git_oid_fromraw(&id, entry->oid);
-	if (git_blob_lookup(&blob, repo->handle, &id) < 0)
+	if (git_blob_lookup(&blob, converter->handle, &id) < 0)
 		return false;
 	data = git_blob_rawcontent(blob);
 	len = (size_t)git_blob_rawsize(blob);
@@ -208,8 +253,8 @@ static bool index_has_crlf(struct repo *repo, const struct index *index, const c
 	return yes;
 }
 
-static bool wants_crlf(struct repo *repo, const struct index *index, enum text_rule rule,
-		       const char *path, const struct bytes *data)
+static bool wants_crlf(const struct converter *converter, enum text_rule rule, const char *path,
+		       const struct bytes *data)
 {
 	struct census n;
 
@@ -218,22 +263,22 @@ static bool wants_crlf(struct repo *repo, const struct index *index, enum text_r
 	if (rule == TEXT_ALWAYS)
 		return true;
 	count(data->data, data->len, &n);
-	return !looks_binary(&n) && !index_has_crlf(repo, index, path);
+	return !looks_binary(&n) && !index_has_crlf(converter, path);
 }
 
-int convert_decide(struct repo *repo, const struct index *index, pthread_mutex_t *mutex,
-		   const char *path, const struct bytes *data, unsigned *steps, struct fail *fail)
+int converter_decide(struct converter *converter, const char *path, const struct bytes *data,
+		     unsigned *steps, struct fail *fail)
 {
 	struct rules rules = {0};
 
 	*steps = 0;
-	pthread_mutex_lock(mutex);
-	if (read_rules(repo, path, &rules, fail) == 0) {
-		if (wants_crlf(repo, index, rules.text, path, data))
+	pthread_mutex_lock(&converter->mutex);
+	if (read_rules(converter, path, &rules, fail) == 0) {
+		if (wants_crlf(converter, rules.text, path, data))
 			*steps |= CONVERT_CRLF;
 		if (rules.ident)
 			*steps |= CONVERT_IDENT;
 	}
-	pthread_mutex_unlock(mutex);
+	pthread_mutex_unlock(&converter->mutex);
 	return fail->kind;
 }

@@ -4,10 +4,9 @@
  * (text, crlf, eol, core.autocrlf) and $Id$ (ident). Filters and encodings are
  * none of our business: a repository that has them is git's.
  *
- * libgit2 answers which attributes a path has; what they do is done here,
- * because libgit2's rules differ from git's in corners (a lone CR in the index,
- * a trailing ^Z). Most contents have neither a CR LF nor an "$Id:" and need no
- * answer: they are plain.
+ * libgit2 answers which attributes a path has; what they do is done here, because libgit2's rules
+ * differ from git's in corners (a lone CR in the index, a trailing ^Z). Most contents have neither
+ * a CR LF nor an "$Id:" and need no answer: they are plain.
  */
 #ifndef CONVERT_H
 #define CONVERT_H
@@ -33,10 +32,25 @@ enum convert_step {
 void convert_apply(unsigned steps, struct bytes *data);
 
 /*
- * Decides the steps for a path with this content. `mutex` serializes libgit2:
- * it is taken here. FAIL_ENGINE when libgit2 cannot tell.
+ * Asks for attributes. libgit2 lays the work tree's .gitattributes over the
+ * index's, where git takes the index's only for a file that is missing: so it
+ * is given a handle of its own, whose index is empty.
  */
-int convert_decide(struct repo *repo, const struct index *index, pthread_mutex_t *mutex,
-		   const char *path, const struct bytes *data, unsigned *steps, struct fail *fail);
+struct converter {
+	struct repo *repo;
+	const struct index *index;
+	struct git_repository *handle; /* opened at first use */
+	pthread_mutex_t mutex;	       /* one thread at a time in libgit2 */
+};
+
+void converter_init(struct converter *converter, struct repo *repo, const struct index *index);
+void converter_release(struct converter *converter);
+
+/*
+ * Decides the steps for a path with this content. Thread-safe. FAIL_ENGINE when
+ * libgit2 cannot tell.
+ */
+int converter_decide(struct converter *converter, const char *path, const struct bytes *data,
+		     unsigned *steps, struct fail *fail);
 
 #endif

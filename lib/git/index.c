@@ -431,18 +431,22 @@ static bool same_time(const uint8_t *disk, const struct timespec *ts)
 	return be32(disk) == (uint32_t)ts->tv_sec && (!ns || ns == (uint32_t)ts->tv_nsec);
 }
 
-/* Could the file have changed after it was read, without its mtime telling? */
+/*
+ * Could the file have changed after it was read, without its mtime telling?
+ * git says so when both times are in one second, and then converts the file
+ * anew, which matters when its attributes changed meanwhile. On top of that
+ * come a tick of the kernel's clock across the second's end, and file systems
+ * that keep whole or even seconds.
+ */
 static bool racy(const struct index *index, const uint8_t *disk)
 {
-	const int64_t tick = 20 * 1000 * 1000; /* longer than one of the kernel's clock */
+	const int64_t tick = 20 * 1000 * 1000;
 	int64_t sec = be32(disk), ns = be32(disk + 4);
 	int64_t gap = (int64_t)(uint32_t)index->mtime.tv_sec - sec;
 
 	if (!ns)
 		return gap <= 2;
-	if (gap > 1)
-		return false;
-	return gap < 0 || gap * 1000000000 + index->mtime.tv_nsec - ns < tick;
+	return gap <= 0 || (gap == 1 && 1000000000 + index->mtime.tv_nsec - ns < tick);
 }
 
 bool index_entry_fresh(const struct index *index, const struct index_entry *entry,

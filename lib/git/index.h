@@ -85,8 +85,8 @@ uint32_t index_prefix_end(const struct index *index, uint32_t start, uint32_t li
 /*
  * Does the cached stat data say that the file is what the entry says? The mode
  * is not compared. Never true for a racy entry: one whose mtime is not clearly
- * older than the index's (by a tick of the kernel's clock, or by two seconds
- * where the file system or the index keeps whole seconds).
+ * older than the index's (not of the same second, as git has it, nor within a
+ * tick of the kernel's clock; two seconds where nanoseconds are not kept).
  */
 bool index_entry_fresh(const struct index *index, const struct index_entry *entry,
 		       const struct stat *st, bool trust_ctime, bool check_stat_minimal);

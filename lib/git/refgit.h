@@ -27,8 +27,11 @@ char *refgit_lock_path(const struct repo *repo, const char *name);
 int refgit_make_way(struct repo *repo, const char *path, const char *own_key,
 		    struct backoff *backoff, int64_t deadline, struct fail *fail);
 
-/* Pushes the settings that keep git's own waiting for locks within the deadline. */
-void refgit_lock_timeouts(struct spawn *cmd, int64_t deadline);
+/*
+ * Pushes settings: git's own waiting for locks stays within the deadline, and
+ * full ids are taken for what they are.
+ */
+void refgit_settings(struct spawn *cmd, int64_t deadline);
 
 /* FAIL_FATAL in git's own words; `err` is all that it wrote to stderr. */
 int refgit_words(const char *err, struct fail *fail);

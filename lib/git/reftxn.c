@@ -64,7 +64,7 @@ static int start_git(struct ref_txn *txn, const struct ref_txn_options *options,
 	struct spawn cmd = SPAWN_INIT;
 
 	repo_git_with_hooks(txn->repo, &cmd);
-	refgit_lock_timeouts(&cmd, options->deadline);
+	refgit_settings(&cmd, options->deadline);
 	argv_push(&cmd.argv, "update-ref");
 	if (options->create_reflog)
 		argv_push(&cmd.argv, "--create-reflog");

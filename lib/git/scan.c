@@ -28,7 +28,8 @@
 /* The second half of a scan: what the jobs share. */
 struct settling {
 	struct walk *walk;
-	bool convert;  /* some attribute, or core.autocrlf, asks for text conversion */
+	bool convert; /* some attribute, or core.autocrlf, asks for text conversion */
+	struct converter converter;
 	uint64_t kept; /* atomic; bytes of contents that stay in memory */
 	struct batch *batches;
 	size_t batch_count, batch_cap;
@@ -76,8 +77,8 @@ static bool convert(struct reading *reading)
 	if (below_missing_attributes(walk, path))
 		fail_set(&fail, FAIL_ENGINE, "missing gitattributes");
 	else
-		convert_decide(walk->repo, walk->index, &walk->handle_mutex, path,
-			       &reading->content.data, &steps, &fail);
+		converter_decide(&reading->settling->converter, path, &reading->content.data,
+				 &steps, &fail);
 	if (fail.kind) {
 		walk_fail(walk, &fail);
 		return false;
@@ -313,11 +314,13 @@ static int settle_candidates(struct walk *walk)
 	struct settling settling = {.walk = walk};
 
 	settling.convert = walk->repo->conf.autocrlf || (walk->uses & ATTRIBUTE_CONVERT);
+	converter_init(&settling.converter, walk->repo, walk->index);
 	collect(&settling);
 	cut_batches(&settling);
 	for (size_t i = 0; i < settling.batch_count; i++)
 		crew_add(walk->crew, &settling.batches[i].job);
 	crew_run(walk->crew);
+	converter_release(&settling.converter);
 	free(settling.candidates);
 	free(settling.batches);
 	return walk->fail->kind;

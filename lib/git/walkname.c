@@ -96,6 +96,13 @@ void walk_add_gone(struct walk *walk, struct walk_part *part, const struct index
 		walk_heed_attributes(walk, entry);
 }
 
+/* An assume-unchanged entry stays although its file is gone. */
+static void kept_unseen(struct walk *walk, const struct index_entry *entry)
+{
+	if (is_attributes(entry))
+		walk_heed_attributes(walk, entry);
+}
+
 bool walk_same_as_index(const struct index_entry *entry, uint32_t mode, const struct oid *oid)
 {
 	return entry && !entry->stage && !entry->intent_to_add && entry->mode == mode &&
@@ -194,6 +201,8 @@ void names_gone(struct walk *walk, struct walk_part *part, uint32_t low, uint32_
 			walk_add_gone(walk, part, preferred(entry, count));
 		else if (occupied)
 			walk_engine(walk, "assume-unchanged entries");
+		else
+			kept_unseen(walk, entry);
 		low += count;
 	}
 }
@@ -295,8 +304,11 @@ void name_tracked(const struct place *place, uint32_t first, uint32_t count, boo
 	struct stat st;
 
 	place->part->seen++;
-	if (entry->assume_valid && !entry->stage)
+	if (entry->assume_valid && !entry->stage) {
+		if (!listed)
+			kept_unseen(walk, entry);
 		return;
+	}
 	if (has_gitlink(&walk->index->entries[first], count)) {
 		if (entry->stage)
 			walk_engine(walk, "submodule");

@@ -189,10 +189,29 @@ char *checkpoint_pin_name(const char *chain, int64_t seq)
 	if (!strncmp(chain, "refs/shadow/", 12)) {
 		bytes_adds(&out, chain + 12);
 	} else {
-		bytes_adds(&out, "ref/");
+		bytes_adds(&out, "%ref/");
 		name_encode(chain, &out);
 	}
 	bytes_addf(&out, "/%06" PRId64, seq);
+	return bytes_take(&out);
+}
+
+char *checkpoint_chain_of_pin(const char *pin)
+{
+	const char *rest = pin + strlen("refs/shadow-old/");
+	const char *end = strrchr(pin, '/');
+	struct bytes out = BYTES_INIT;
+
+	if (strncmp(rest, "%ref/", 5) != 0)
+		return mem_printf("refs/shadow/%.*s", (int)(end - rest), rest);
+	for (const char *p = rest + 5; p < end; p++) {
+		if (!strncmp(p, "%2F", 3) || !strncmp(p, "%25", 3)) {
+			bytes_addc(&out, p[2] == 'F' ? '/' : '%');
+			p += 2;
+		} else {
+			bytes_addc(&out, *p);
+		}
+	}
 	return bytes_take(&out);
 }
 
@@ -244,8 +263,7 @@ static int resolve_nth(struct odb *odb, const struct oid *tip, int64_t n, struct
 	return fail->kind;
 }
 
-/* Seconds for what git calls a date, by git itself. */
-static int parse_date(struct repo *repo, const char *text, int64_t *seconds, struct fail *fail)
+int checkpoint_date(struct repo *repo, const char *text, int64_t *seconds, struct fail *fail)
 {
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes answer = BYTES_INIT;
@@ -306,7 +324,7 @@ static int resolve_at(struct odb *odb, const char *chain, const char *inside, st
 			return fail->kind;
 		return resolve_nth(odb, &tip, number, id, fail);
 	}
-	if (parse_date(odb->repo, inside, &number, fail) < 0)
+	if (checkpoint_date(odb->repo, inside, &number, fail) < 0)
 		return fail->kind;
 	return resolve_time(odb, &tip, number, id, fail);
 }

@@ -78,8 +78,14 @@ int checkpoint_ref(struct repo *repo, char **name, struct fail *fail);
  */
 int checkpoint_ref_named(const char *given, char **name, struct fail *fail);
 
-/* "refs/shadow-old/.../<seq>"; the caller frees. */
+/*
+ * "refs/shadow-old/<chain>/<seq>", with "%ref/<encoded name>" for a chain outside
+ * refs/shadow/; the caller frees.
+ */
 char *checkpoint_pin_name(const char *chain, int64_t seq);
+
+/* The chain that a pin belongs to; the caller frees. */
+char *checkpoint_chain_of_pin(const char *pin);
 
 /* "main", or "<id> <inode>.<birth seconds>.<nanoseconds>" of the admin directory; caller frees. */
 int checkpoint_worktree_identity(struct repo *repo, char **identity, struct fail *fail);
@@ -91,5 +97,8 @@ int checkpoint_worktree_identity(struct repo *repo, char **identity, struct fail
  */
 int checkpoint_resolve(struct odb *odb, const char *chain, const char *given, struct oid *id,
 		       char **found_on, struct fail *fail);
+
+/* Seconds since the epoch for what git takes as a date; FAIL_USAGE for what it does not. */
+int checkpoint_date(struct repo *repo, const char *text, int64_t *seconds, struct fail *fail);
 
 #endif
