@@ -146,15 +146,20 @@ static const struct ignore_dir *read_rules(struct walk *walk, const struct dir *
 					   const struct ignore_dir *outer)
 {
 	struct bytes text = BYTES_INIT;
-	struct fail ignored = FAIL_INIT;
+	struct fail failed = FAIL_INIT;
 	char *path = mem_printf("%s%s.gitignore", dir->path, dir->path_len ? "/" : "");
 	int fd = beneath_open(walk->root, path, O_RDONLY);
 
 	if (fd >= 0) {
-		if (file_read_fd(fd, path, RULES_LIMIT, &text, &ignored) == 0)
+		if (file_read_fd(fd, path, RULES_LIMIT, &text, &failed) == 0)
 			outer = ignore_enter(walk->ignores, outer, dir->path, text.data, text.len);
 		close(fd);
+	} else if (errno != ENOENT && errno != ENOTDIR && errno != EACCES && errno != ELOOP) {
+		/* As git: absent or unreadable is no rules. Anything else must not be guessed. */
+		fail_errno(&failed, "open '%s'", path);
 	}
+	if (failed.kind)
+		walk_engine(walk, "unreadable .gitignore");
 	free(path);
 	bytes_release(&text);
 	return outer;
@@ -181,8 +186,11 @@ static void settle_rules(struct walk *walk, struct dir *dir)
 		    (!dir->not_ignored && ignore_match(rules, dir->path, dir->path_len, true)))
 			state = DIR_IGNORED;
 	}
-	if (state == DIR_OPEN)
+	if (state == DIR_OPEN) {
 		dir->rules = dir->has_rules ? read_rules(walk, dir, rules) : rules;
+		if (ignore_doubt(dir->rules))
+			walk_engine(walk, "ignore rule that git versions read differently");
+	}
 	__atomic_store_n(&dir->state, state, __ATOMIC_RELEASE);
 }
 

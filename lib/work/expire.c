@@ -233,5 +233,5 @@ int expire_objects(struct repo *repo, uint64_t *bytes_freed, struct fail *fail)
 	lock_drop(&lock);
 	close(dir);
 	oidset_release(&reached);
-	return fail->kind ? fail->kind : pack_sweep(repo, fail);
+	return fail->kind ? fail->kind : pack_sweep(repo, false, fail);
 }
