@@ -189,7 +189,7 @@ static void settle_rules(struct walk *walk, struct dir *dir)
 	if (state == DIR_OPEN) {
 		dir->rules = dir->has_rules ? read_rules(walk, dir, rules) : rules;
 		if (ignore_doubt(dir->rules))
-			walk_engine(walk, "ignore rule that git versions read differently");
+			walk_engine(walk, ignore_doubt(dir->rules));
 	}
 	__atomic_store_n(&dir->state, state, __ATOMIC_RELEASE);
 }
