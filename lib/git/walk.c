@@ -218,7 +218,7 @@ void dir_read_attributes(struct walk *walk, int fd, bool maybe)
 	else if (file < 0 || file_read_fd(file, ".gitattributes", RULES_LIMIT, &text, &fail) < 0)
 		walk_engine(walk, "unusual gitattributes");
 	else
-		uses = attributes_in(text.data, text.len);
+		uses = attributes_in(text.data, text.len, &walk->repo->conf.filters);
 	if (file >= 0)
 		close(file);
 	bytes_release(&text);

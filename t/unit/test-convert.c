@@ -52,7 +52,7 @@ static void test_plain(UNUSED void **state)
 
 static unsigned uses(const char *text)
 {
-	return attributes_in(text, strlen(text));
+	return attributes_in(text, strlen(text), NULL);
 }
 
 static void test_attributes_that_matter(UNUSED void **state)
@@ -71,7 +71,7 @@ static void test_attributes_that_matter(UNUSED void **state)
 	assert_int_equal(uses("\"a b\"filter=x\n"), ATTRIBUTE_FILTER);
 	assert_int_equal(uses("x #filter\n"), 0);
 	assert_int_equal(uses("x # filter\n"), ATTRIBUTE_FILTER);
-	assert_int_equal(attributes_in("a\0b text\n", 9), ATTRIBUTE_CONVERT | ATTRIBUTE_ODD);
+	assert_int_equal(attributes_in("a\0b text\n", 9, NULL), ATTRIBUTE_CONVERT | ATTRIBUTE_ODD);
 }
 
 static void test_long_lines_are_git_s(UNUSED void **state)
