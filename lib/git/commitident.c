@@ -86,8 +86,9 @@ static size_t digits(const char *text)
 }
 
 /*
- * git's own form, "[@]<seconds> <zone>", taken as it is. Without the '@' fewer
- * than nine digits could be a calendar date, so that is left to git.
+ * git's own form, "[@]<seconds> <zone>", taken as it is. What git may see in
+ * another way is left to git: without the '@', fewer than nine digits could be a
+ * calendar date, and its calendar ends in 2099.
  */
 static bool add_internal_date(const char *date, struct bytes *out)
 {
@@ -96,7 +97,8 @@ static bool add_internal_date(const char *date, struct bytes *out)
 	size_t n = digits(seconds);
 	const char *zone = seconds + n + 1;
 
-	if (n < (marked ? 1 : 9) || n > 10 || seconds[n] != ' ' || (n > 1 && seconds[0] == '0'))
+	if (n < (marked ? 1 : 9) || n > 10 || seconds[n] != ' ' || (n > 1 && seconds[0] == '0') ||
+	    (n == 10 && seconds[0] > '3'))
 		return false;
 	if ((zone[0] != '+' && zone[0] != '-') || digits(zone + 1) != 4 || zone[5])
 		return false;

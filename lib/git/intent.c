@@ -211,6 +211,7 @@ static enum opened ask_kernel(int fd)
 	return OPEN_NOWHERE;
 }
 
+/* git writes the id and the LF one after the other: any beginning of them may be there. */
 static bool holds_meant(int fd, const struct stat *st, const char *meant)
 {
 	struct fail ignored = FAIL_INIT;
@@ -220,8 +221,9 @@ static bool holds_meant(int fd, const struct stat *st, const char *meant)
 
 	if (!strcmp(meant, "*") || !st->st_size)
 		return true;
-	ours = file_read_fd(fd, "lock", OID_HEX_MAX + 1, &content, &ignored) == 0 && n &&
-	       content.len == n + 1 && !memcmp(content.data, meant, n) && content.data[n] == '\n';
+	ours = n && file_read_fd(fd, "lock", n + 1, &content, &ignored) == 0 &&
+	       !memcmp(content.data, meant, size_min(content.len, n)) &&
+	       (content.len <= n || content.data[n] == '\n');
 	bytes_release(&content);
 	return ours;
 }

@@ -16,8 +16,8 @@
  *
  *		"interlock-git-writer 1" LF { <path> NUL <content> NUL }
  *
- *	<content> is an id in hex (the lock is empty, or holds that id), "" (it is
- *	empty) or "*" (anything). When the flock is free, all of them are dead, and
+ *	<content> is an id in hex (the lock holds that id, or a beginning of it), ""
+ *	(it is empty) or "*" (anything). When the flock is free, all of them are dead, and
  *	a listed lock that
  *	  - is a regular file of the same owner, younger than the intent,
  *	  - has been as it is for a second (git holds a lock for milliseconds, or

@@ -52,54 +52,75 @@ bool packdir_has(const struct packdir *packs, const char *base, const char *exte
 	return there;
 }
 
+/*
+ * Reads the start of a .keep in as few calls as it takes: a save does this for
+ * each of our packs. Whatever stands there, it is only read, and never waited for.
+ * Returns the length; 0 for one that is gone, or that is not for us to read.
+ */
+static size_t read_keep(int dir, const char *name, char text[static KEEP_MAX], struct fail *fail)
+{
+	int fd = openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	ssize_t n = -1;
+
+	if (fd >= 0) {
+		n = read(fd, text, KEEP_MAX - 1);
+		close(fd);
+	} else if (errno == EMFILE || errno == ENFILE || errno == EIO) {
+		fail_errno(fail, "open '%s'", name);
+	}
+	text[n > 0 ? n : 0] = '\0';
+	return n > 0 ? (size_t)n : 0;
+}
+
 /* The level that a .keep file of ours names; false for any other file. */
 static bool read_level(int dir, const char *name, unsigned *level, struct fail *fail)
 {
 	static const char start[] = "interlock 1 ";
 	struct fail ignored = FAIL_INIT;
-	struct bytes text = BYTES_INIT;
+	char text[KEEP_MAX];
+	size_t len = read_keep(dir, name, text, fail);
 	int64_t number;
-	bool ours = false;
 
-	if (file_read(dir, name, KEEP_MAX, &text, &ignored) == 0) {
-		if (text.len && text.data[text.len - 1] == '\n' &&
-		    !strncmp(text.data, start, strlen(start))) {
-			bytes_chomp(&text);
-			ours = number_parse(text.data + strlen(start), "level", 0,
-					    PACKDIR_MAX_LEVEL, &number, &ignored) == 0;
-		}
-		if (ours)
-			*level = (unsigned)number;
-	} else if (ignored.kind == FAIL_SYSTEM && ignored.err != EACCES && ignored.err != EPERM) {
-		/* Gone meanwhile, somebody else's, or too long is "not ours"; the rest is trouble.
-		 */
-		*fail = ignored;
-	}
-	bytes_release(&text);
-	return ours;
+	if (len <= strlen(start) || text[len - 1] != '\n' ||
+	    strncmp(text, start, strlen(start)) != 0)
+		return false;
+	text[len - 1] = '\0';
+	if (number_parse(text + strlen(start), "level", 0, PACKDIR_MAX_LEVEL, &number, &ignored) <
+	    0)
+		return false;
+	*level = (unsigned)number;
+	return true;
 }
 
-static int add_pack(struct packdir *packs, int dir, const char *keep, unsigned level,
-		    struct fail *fail)
+static void add_pack(struct packdir *packs, const char *keep, unsigned level)
 {
 	struct own_pack pack = {.level = level};
-	char *name;
-	struct stat st;
 
 	pack.base = mem_strdup(keep);
 	pack.base[strlen(keep) - strlen(".keep")] = '\0';
+	pack.has_pack = packdir_has(packs, pack.base, ".pack");
 	pack.has_idx = packdir_has(packs, pack.base, ".idx");
-	name = mem_printf("%s.pack", pack.base);
-	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
-		pack.has_pack = true;
-		pack.size = (uint64_t)st.st_size;
-		pack.used = st.st_mtime;
-	} else if (errno != ENOENT) {
-		fail_errno(fail, "stat '%s'", name);
-	}
-	free(name);
 	MEM_GROW(packs->packs, packs->cap, packs->count + 1);
 	packs->packs[packs->count++] = pack;
+}
+
+int packdir_stat(struct packdir *packs, int dir, struct fail *fail)
+{
+	for (size_t i = 0; i < packs->count && !fail->kind; i++) {
+		struct own_pack *pack = &packs->packs[i];
+		char *name = mem_printf("%s.pack", pack->base);
+		struct stat st;
+
+		if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0) {
+			pack->size = (uint64_t)st.st_size;
+			pack->used = st.st_mtime;
+		} else if (errno == ENOENT) {
+			pack->has_pack = false;
+		} else {
+			fail_errno(fail, "stat '%s'", name);
+		}
+		free(name);
+	}
 	return fail->kind;
 }
 
@@ -123,7 +144,7 @@ int packdir_list(struct packdir *packs, int dir, size_t hex_len, size_t at_least
 		return 0;
 	while (!fail->kind && (name = packdir_next_name(packs, name)))
 		if (is_keep_name(name, hex_len) && read_level(dir, name, &level, fail))
-			add_pack(packs, dir, name, level, fail);
+			add_pack(packs, name, level);
 	if (packs->count)
 		qsort(packs->packs, packs->count, sizeof(*packs->packs), compare_base);
 	return fail->kind;

@@ -20,8 +20,8 @@ struct own_pack {
 	char *base; /* "pack-<hex>" */
 	unsigned level;
 	bool has_pack, has_idx;
-	uint64_t size; /* of the .pack */
-	time_t used;   /* its mtime */
+	uint64_t size; /* of the .pack; by packdir_stat() */
+	time_t used;   /* its mtime; by packdir_stat() */
 };
 
 struct packdir {
@@ -37,10 +37,13 @@ struct packdir {
 
 /*
  * Lists our packs. With fewer than `at_least` .keep files there, none is read
- * and the list is empty. Sizes and times are 0 where there is no .pack.
+ * and the list is empty.
  */
 int packdir_list(struct packdir *packs, int dir, size_t hex_len, size_t at_least,
 		 struct fail *fail);
+
+/* Fills in sizes and times. */
+int packdir_stat(struct packdir *packs, int dir, struct fail *fail);
 void packdir_release(struct packdir *packs);
 
 /* Is there such a name? As of packdir_list(). */

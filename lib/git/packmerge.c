@@ -340,7 +340,8 @@ static int merge_levels(struct repo *repo, int dir, struct fail *fail)
 		struct packdir packs;
 		struct group group = {0};
 
-		if (packdir_list(&packs, dir, 2 * hash_size(repo->algo), PACK_FAN_IN, fail) == 0) {
+		if (packdir_list(&packs, dir, 2 * hash_size(repo->algo), PACK_FAN_IN, fail) == 0 &&
+		    packdir_stat(&packs, dir, fail) == 0) {
 			group.packs = mem_array(packs.count, sizeof(group.packs[0]));
 			if (find_group(&packs, level, &group)) {
 				level = group.packs[0]->level;
@@ -491,7 +492,8 @@ int pack_filter(struct repo *repo, pack_keep *keep, void *arg, time_t used_since
 		return fail->kind;
 	if (pack_take_lock(repo, &lock, "pack", clock_deadline(repo->conf.lock_timeout), fail) <
 		    0 ||
-	    packdir_list(&packs, filter.dir, 2 * hash_size(repo->algo), 1, fail) < 0)
+	    packdir_list(&packs, filter.dir, 2 * hash_size(repo->algo), 1, fail) < 0 ||
+	    packdir_stat(&packs, filter.dir, fail) < 0)
 		goto done;
 	for (size_t i = 0; i < packs.count; i++) {
 		struct fail one = FAIL_INIT;

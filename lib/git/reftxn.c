@@ -361,8 +361,10 @@ int ref_txn_prepare(struct repo *repo, const struct ref_edit *edits, size_t coun
 	    heal_ours(repo, edits, count, fail) == 0 &&
 	    git_intent_begin(repo, &locks.intent, &txn->intent, fail) == 0)
 		prepare_under_intent(txn, &text, &locks, edits, count, options, fail);
-	if (fail->kind)
+	if (fail->kind) {
+		txn->chatter = NULL; /* what there is to say is in the message */
 		ref_txn_abort(txn);
+	}
 	refgit_locks_release(&locks);
 	bytes_release(&text);
 	return fail->kind;

@@ -14,6 +14,10 @@ static int by_git(struct repo *repo, const char *text, struct oid *oid, struct f
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes answer = BYTES_INIT;
 
+	/* Newer gits take an id with more digits than an id has for its beginning. */
+	if (strlen(text) > 2 * hash_size(repo->algo) &&
+	    strspn(text, "0123456789abcdefABCDEF") == strlen(text))
+		return fail_set(fail, FAIL_FATAL, "'%s' is not a revision here", text);
 	repo_git(repo, &cmd);
 	argv_push_all(&cmd.argv, "rev-parse", "--verify", "--quiet", "--end-of-options", text,
 		      NULL);

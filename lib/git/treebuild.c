@@ -232,9 +232,10 @@ static const struct index_tree *find_node(struct source *src, const char *name, 
 	return NULL;
 }
 
+/* A name that ends where the prefix does is bad, and is found to be so inside the directory. */
 static bool below(const struct index_entry *entry, const char *prefix, size_t len)
 {
-	return entry->name_len > len && !memcmp(entry->name, prefix, len);
+	return entry->name_len >= len && !memcmp(entry->name, prefix, len);
 }
 
 /*

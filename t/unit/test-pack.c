@@ -817,6 +817,38 @@ static void damaged(UNUSED const struct variant *v, struct repo *repo)
 	}
 }
 
+/* A pack with deltas is not of version 1, whatever its .keep says. */
+static void deltas(UNUSED const struct variant *v, struct repo *repo)
+{
+	struct fail fail = FAIL_INIT;
+	struct oid tip = {0};
+	char data[9000];
+	size_t count;
+
+	fill(data, sizeof(data), 7);
+	for (int i = 0; i < 3; i++) {
+		data[i] = 'x';
+		git_feed("hash-object -w --stdin", data, sizeof(data), NULL);
+	}
+	assert_int_equal(system("git cat-file --batch-all-objects --batch-check='%(objectname)' | "
+				"git pack-objects -q --delta-base-offset "
+				".git/objects/pack/pack >name && git prune-packed && "
+				"echo interlock 1 0 >.git/objects/pack/pack-$(cat name).keep && "
+				"git verify-pack -v .git/objects/pack/*.idx | grep -q 'chain '"),
+			 0);
+	for (unsigned i = 0; i < PACK_FAN_IN; i++)
+		save(repo, &tip, i, 300);
+	assert_int_equal(pack_consolidate(repo, &fail), FAIL_CORRUPT);
+	assert_int_equal(highest_level(repo, &count), 1);
+	assert_int_equal(count, 2);
+	git("fsck --strict --full");
+}
+
+static void test_deltas(UNUSED void **state)
+{
+	over_variants(deltas);
+}
+
 static void test_damaged(UNUSED void **state)
 {
 	over_variants(damaged);
@@ -1064,6 +1096,37 @@ static void filtered(UNUSED const struct variant *v, struct repo *repo)
 	assert_true(freed > 30000);
 }
 
+/* git finds an object in a pack just while that is rewritten: the old one stays. */
+static bool touches(void *arg, UNUSED const struct oid *oid)
+{
+	assert_int_equal(utimensat(AT_FDCWD, arg, NULL, 0), 0);
+	return false;
+}
+
+static void used_meanwhile(UNUSED const struct variant *v, struct repo *repo)
+{
+	struct timespec old[2] = {{.tv_sec = 1000000}, {.tv_sec = 1000000}};
+	struct fail fail = FAIL_INIT;
+	struct pack *pack = begin(repo);
+	struct oid oid = add_noise(pack, 100, 1);
+	uint64_t freed;
+	char *file;
+
+	publish(pack);
+	file = in_pack_dir(pack->base, ".pack");
+	assert_int_equal(utimensat(AT_FDCWD, file, old, 0), 0);
+	assert_ok(pack_filter(repo, touches, file, 1000001, &freed, &fail), fail);
+	assert_int_equal(freed, 0);
+	assert_true(is_there(&oid));
+	free(file);
+	pack_free(pack);
+}
+
+static void test_used_meanwhile(UNUSED void **state)
+{
+	over_variants(used_meanwhile);
+}
+
 static void test_filtered(UNUSED void **state)
 {
 	over_variants(filtered);
@@ -1257,25 +1320,63 @@ static int teardown(UNUSED void **state)
 	return 0;
 }
 
+/* ---- a program to be killed
+ * ------------------------------------------------------------------------ */
+
+static int give(struct pack *pack, enum object_type type, const struct bytes *content,
+		struct oid *oid, struct fail *fail)
+{
+	object_id(pack->repo->algo, type, content->data, content->len, oid);
+	return pack_add(pack, oid, type, content->data, content->len, fail);
+}
+
+/* A save that returns its failures. Number 9 is too large for memory. */
+static int one_save(struct repo *repo, unsigned number, struct oid *commit, struct fail *fail)
+{
+	struct bytes blob = BYTES_INIT, tree = BYTES_INIT, text = BYTES_INIT;
+	size_t len = number == 9 ? PACK_SPILL + 500 : 500;
+	char hex[OID_HEX_MAX + 1];
+	struct pack *pack;
+	struct oid oid;
+
+	if (pack_begin(repo, &pack, fail) < 0)
+		return fail->kind;
+	pack->unnamed = pack->unnamed && !getenv("TEST_PACK_NAMED");
+	bytes_reserve(&blob, len);
+	fill(blob.data, len, number);
+	blob.len = len;
+	if (give(pack, OBJECT_BLOB, &blob, &oid, fail) < 0)
+		goto done;
+	bytes_add(&tree, "100644 f", 9);
+	bytes_add(&tree, oid.raw, hash_size(repo->algo));
+	if (give(pack, OBJECT_TREE, &tree, &oid, fail) < 0 || pack_prepare(pack, 1, fail) < 0)
+		goto done;
+	bytes_addf(&text, "tree %s\nauthor A <a@b> %u +0000\ncommitter A <a@b> 1 +0000\n\nx\n",
+		   oid_hex(&oid, hex), number);
+	if (give(pack, OBJECT_COMMIT, &text, commit, fail) == 0)
+		pack_publish(pack, fail);
+done:
+	pack_free(pack);
+	bytes_release(&blob);
+	bytes_release(&tree);
+	bytes_release(&text);
+	return fail->kind;
+}
+
 static int make_saves(unsigned from, unsigned count)
 {
 	struct fail fail = FAIL_INIT;
 	char hex[OID_HEX_MAX + 1];
-	struct oid tip = {0};
+	struct oid commit;
 	struct repo repo;
 
-	if (repo_open(&repo, REPO_ANY, &fail) < 0 || pack_sweep(&repo, false, &fail) < 0)
-		goto done;
-	for (unsigned i = 0; i < count; i++) {
-		struct oid alone = {0};
-
-		tip = alone;
-		save(&repo, &tip, from + i, 500);
-		dprintf(1, "%s\n", oid_hex(&tip, hex));
-		if (pack_consolidate(&repo, &fail) < 0)
-			goto done;
-	}
-done:
+	if (repo_open(&repo, REPO_ANY, &fail) == 0)
+		pack_sweep(&repo, false, &fail);
+	for (unsigned i = 0; i < count && !fail.kind; i++)
+		if (one_save(&repo, from + i, &commit, &fail) == 0) {
+			dprintf(1, "%s\n", oid_hex(&commit, hex));
+			pack_consolidate(&repo, &fail);
+		}
 	if (fail.kind)
 		fprintf(stderr, "test-pack: %s\n", fail.message);
 	repo_close(&repo);
@@ -1291,7 +1392,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_half_published), cmocka_unit_test(test_untouched),
 		cmocka_unit_test(test_named_drafts),   cmocka_unit_test(test_swept),
 		cmocka_unit_test(test_thousand),       cmocka_unit_test(test_same_name),
-		cmocka_unit_test(test_damaged),	       cmocka_unit_test(test_busy),
+		cmocka_unit_test(test_damaged),	       cmocka_unit_test(test_deltas),
+		cmocka_unit_test(test_used_meanwhile), cmocka_unit_test(test_busy),
 		cmocka_unit_test(test_large),	       cmocka_unit_test(test_readers),
 		cmocka_unit_test(test_midx),	       cmocka_unit_test(test_stale_midx),
 		cmocka_unit_test(test_filtered),       cmocka_unit_test(test_together),

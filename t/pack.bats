@@ -1,0 +1,123 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
+#
+# Packs: a writer and merger that is killed, or whose system calls fail, at each
+# of its calls. The rest is in t/unit/test-pack.c.
+
+load helpers
+
+SAVES=$B/t/unit/test-pack
+
+# A repository with seven saves: the first of the next ones starts a merge, and a
+# multi-pack-index names what is merged.
+seven_saves() {
+    make_repo --empty seven
+    must "$SAVES" saves 0 7
+    git multi-pack-index write
+    printf '%s\n' "${lines[@]}" >before
+    must "$HELPER/killat" -c -o ../start -- "$SAVES" saves 0 0
+    cp -r ../seven ../all
+    cd ../all || return
+    must "$HELPER/killat" -c -o ../all-calls -- "$SAVES" saves 8 2
+    cd ..
+    first=$(sed -n 's/^calls //p' start)
+    last=$(sed -n 's/^calls //p' all-calls)
+    assert_at_least $((last - first)) 100 'system calls'
+}
+
+# Everything that was acknowledged is there, in whole.
+check_acknowledged() {
+    # shellcheck disable=SC2046 # one word an id
+    git fsck --strict --full --no-dangling $(cat before acked)
+}
+
+# <name of the round> <command>...: a fresh copy, the command, what it acknowledged
+round() {
+    rm -rf now
+    cp -r seven now
+    cd now || return
+    shift
+    "$@" >acked 2>err
+    result=$?
+    check_acknowledged >fsck 2>&1 || flunk "$*: $(cat err fsck)"
+    cd ..
+}
+
+# The next run cleans up unaided, and nothing is left of the killed one.
+check_clean() {
+    cd now || return
+    must "$SAVES" saves 20 1
+    # Whole packs only: each has its three files.
+    assert_equal "$(find .git/objects/pack -type f -name '*.*' | sed 's/.*[.]//' |
+        sort | uniq -c | awk '{ print $1 }' | uniq | wc -l)" 1
+    assert_equal "$(find .git/objects/pack -name '.tmp*')" ''
+    check_acknowledged >fsck 2>&1 || flunk "$(cat fsck)"
+    cd ..
+}
+
+killed() {
+    seven_saves
+    local n
+    for ((n = first; n <= last; n += 1)); do
+        round "$n" "$HELPER/killat" -n "$n" -o /dev/null -- "$SAVES" saves 8 2 || return
+        check_clean || flunk "killed at call $n"
+    done
+}
+
+@test "F1: killed at each system call, a pack writer loses nothing and leaves nothing" {
+    requires ptrace
+    HASH=sha1 in_variant native sha1 killed
+}
+
+@test "F1: the same with SHA-256" {
+    requires ptrace sha256
+    HASH=sha256 in_variant git sha256 killed
+}
+
+@test "F1: the same where files cannot be unnamed" {
+    requires ptrace
+    export TEST_PACK_NAMED=1
+    HASH=sha1 in_variant native sha1 killed
+}
+
+failing() { # <errno>...
+    seven_saves
+    local n error
+    for error; do
+        for ((n = first; n <= last; n += 1)); do
+            round "$n" "$HELPER/killat" -n "$n" --inject="$error" -o /dev/null -- \
+                "$SAVES" saves 8 2 || return
+            # It may be a call whose failure changes nothing; else it is said.
+            [ "$result" -le 1 ] || flunk "$error at call $n: exit status $result"
+            [ "$result" = 0 ] || grep -q '^test-pack: .' now/err ||
+                flunk "$error at call $n: no message"
+            check_clean || flunk "$error at call $n"
+        done
+    done
+}
+
+@test "F2: no failing system call makes a false acknowledgement" {
+    requires ptrace
+    HASH=sha1 in_variant native sha1 failing ENOSPC EIO
+}
+
+@test "F2: the same where files cannot be unnamed" {
+    requires ptrace
+    export TEST_PACK_NAMED=1
+    HASH=sha1 in_variant native sha1 failing ENOSPC EINTR
+}
+
+# An objects/pack on a file system without room: nothing is left there.
+@test "F3: no room in the pack directory leaves nothing in it" {
+    requires root
+    make_repo --empty small
+    mount -t tmpfs -o size=300k none .git/objects/pack || skip "requires root"
+    run "$SAVES" saves 9 1
+    assert_equal "$(find .git/objects/pack -type f)" ''
+    assert_equal "$status" 1
+    assert_match "$output" 'No space left on device'
+    run "$SAVES" saves 1 2
+    assert_equal "$status" 0
+    git fsck --strict --full
+    umount .git/objects/pack
+}
