@@ -93,25 +93,15 @@ static int save_present(struct restore *r, struct fail *fail)
 /* A dry run looks, and writes nothing. */
 static int look_at_present(struct restore *r, struct fail *fail)
 {
-	struct capture_options options = {
-		.head_tree = *oid_empty_tree(r->repo->algo),
-		.progress = r->options->progress,
-		.progress_arg = r->options->progress_arg,
-	};
-	struct commit commit = {0};
-	struct oid head;
+	const struct capture *capture = &r->looked.capture;
 
-	if (repo_head_commit(r->repo, &head, fail) < 0)
+	if (present_look(r->repo, r->options->progress, r->options->progress_arg, &r->looked,
+			 fail) < 0)
 		return fail->kind;
-	if (!oid_is_zero(&head) && commit_read(r->odb, &head, &commit, fail) == 0)
-		options.head_tree = commit.tree;
-	commit_release(&commit);
-	if (fail->kind || capture_run(r->repo, &options, &r->capture, fail) < 0)
-		return fail->kind;
-	r->odb = &r->capture.odb;
-	r->present = r->capture.tree;
-	r->skipped = r->capture.skipped;
-	r->skipped_count = r->capture.skipped_count;
+	r->odb = &r->looked.capture.odb;
+	r->present = capture->tree;
+	r->skipped = capture->skipped;
+	r->skipped_count = capture->skipped_count;
 	return 0;
 }
 
@@ -133,9 +123,9 @@ int restore_prepare(struct repo *repo, const struct restore_options *options,
 	*r = (struct restore){.repo = repo,
 			      .options = options,
 			      .target = CHECKPOINT_INIT,
+			      .looked = PRESENT_INIT,
 			      .plumb = PLUMB_INIT,
 			      .top = -1};
-	r->capture.plumb = (struct plumb)PLUMB_INIT;
 	oid_zero(repo->algo, &r->target.id);
 	odb_init(&r->own_odb, repo);
 	r->odb = &r->own_odb;
@@ -228,8 +218,7 @@ void restore_release(struct restore *restore)
 	plumb_end(&restore->plumb);
 	if (restore->top >= 0)
 		close(restore->top);
-	if (restore->capture.repo)
-		capture_release(&restore->capture);
+	present_release(&restore->looked);
 	odb_release(&restore->own_odb);
 	snapshot_release(&restore->saved);
 }

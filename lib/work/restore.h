@@ -41,8 +41,8 @@
 #ifndef RESTORE_H
 #define RESTORE_H
 
-#include "capture.h"
 #include "checkpoint.h"
+#include "present.h"
 #include "snapshot.h"
 
 enum restore_action {
@@ -86,7 +86,7 @@ struct restore {
 	char *chain;
 	struct checkpoint target; /* id zero: `undo_session` without a checkpoint */
 	struct snapshot saved;	  /* the safety save; commit zero in a dry run */
-	struct capture capture;	  /* of a dry run */
+	struct present looked;	  /* of a dry run */
 	struct odb own_odb;
 	struct odb *odb;		    /* reads the present tree, too */
 	struct oid present;		    /* tree of the work tree as it was found */

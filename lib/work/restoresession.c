@@ -200,15 +200,17 @@ int restore_plan_session(struct restore *r, struct fail *fail)
 {
 	struct saves saves = {.r = r};
 	struct oid tip = r->saved.commit;
+	struct history history;
 	bool any = false;
 
+	history_init(&history, r->odb);
 	if (r->options->dry_run)
 		ref_read(r->repo, r->chain, &tip, fail);
 	if (fail->kind == FAIL_GONE) {
 		fail_clear(fail);
 		no_saves(r, fail);
 	}
-	if (fail->kind || history_each(r->odb, &tip, take_save, &saves, fail) < 0 ||
+	if (fail->kind || history_each(&history, &tip, take_save, &saves, fail) < 0 ||
 	    close_last(&saves, fail) < 0)
 		goto done;
 	for (size_t i = 0; i < saves.count; i++)
@@ -218,6 +220,7 @@ int restore_plan_session(struct restore *r, struct fail *fail)
 	else
 		no_saves(r, fail);
 done:
+	history_release(&history);
 	for (size_t i = 0; i < saves.count; i++)
 		argv_release(&saves.list[i].specs);
 	free(saves.list);
