@@ -14,8 +14,8 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
-	{"save", shadow_save}, {"log", shadow_log},	  {"show", shadow_show},
-	{"diff", shadow_diff}, {"expire", shadow_expire},
+	{"save", shadow_save}, {"log", shadow_log},	    {"show", shadow_show},
+	{"diff", shadow_diff}, {"restore", shadow_restore}, {"expire", shadow_expire},
 };
 
 int shadow_chain(struct repo *repo, const char *given, char **chain, struct fail *fail)

@@ -3,14 +3,17 @@
 #include "shadow.h"
 
 #include "history.h"
-#include "plumb.h"
+#include "present.h"
 #include "shadowgit.h"
 #include "spawn.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#define LOOK_TRIES 3
 
 struct view {
 	struct argv options; /* git's */
@@ -25,15 +28,19 @@ static const char diff_usage[] =
 	"usage: git shadow-commit diff [<checkpoint> [<checkpoint>]] [<git-diff options>]\n"
 	"                              [-- <path>...]\n";
 
-static int parse(int argc, char **argv, size_t most, struct view *view, struct fail *fail)
+static int parse(int argc, char **argv, size_t most, bool json, struct view *view,
+		 struct fail *fail)
 {
 	int i;
 
 	for (i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
-		if (!strcmp(argv[i], "--json"))
+		if (!strcmp(argv[i], "--json") && json) {
 			view->json = true;
-		else
-			argv_push(argv[i][0] == '-' ? &view->options : &view->names, argv[i]);
+			continue;
+		}
+		argv_push(argv[i][0] == '-' ? &view->options : &view->names, argv[i]);
+		if (shadow_option_has_value(argv[i]) && i + 1 < argc)
+			argv_push(&view->options, argv[++i]);
 	}
 	for (; i < argc; i++)
 		argv_push(&view->paths, argv[i]);
@@ -91,18 +98,22 @@ static int show(struct odb *odb, const struct view *view, struct fail *fail)
 	struct bytes grafts = BYTES_INIT;
 	struct argv args = ARGV_INIT;
 	char hex[OID_HEX_MAX + 1];
+	struct history history;
 	struct oid id, stop;
 
 	if (resolve(odb, view, 0, &id, fail) < 0)
 		return fail->kind;
 	if (view->json)
 		return show_json(odb, &id, fail);
+	history_init(&history, odb);
 	argv_push_all(&args, "show", "--diff-merges=first-parent", NULL);
 	push_list(&args, &view->options);
 	argv_push(&args, oid_hex(&id, hex));
 	push_list(&args, &view->paths);
-	if (history_grafts(odb, &id, &grafts, &stop, fail) == 0)
-		shadow_exec_git(&args, &grafts, fail);
+	if (history_grafts(&history, &id, false, &grafts, &stop, fail) == 0 &&
+	    shadow_set_grafts(&grafts, fail) == 0)
+		shadow_exec_git(&args, fail);
+	history_release(&history);
 	argv_release(&args);
 	bytes_release(&grafts);
 	return fail->kind;
@@ -123,54 +134,85 @@ static void diff_args(const struct view *view, const struct oid *a, const struct
 }
 
 /*
- * Against the work tree as it is now, untracked files included: git makes a tree
- * of it in a private index and object directory, which go away afterwards.
+ * The work tree as it is now: what a save would record, untracked files included. A
+ * file that changes under our eyes is looked at again.
  */
-static int diff_with_present(struct repo *repo, const struct view *view, const struct oid *id,
-			     int *status, struct fail *fail)
+static int look(struct odb *odb, const struct oid *checkpoint, struct present *present,
+		struct fail *fail)
+{
+	struct checkpoint cp = CHECKPOINT_INIT;
+	int r = checkpoint_read(odb, checkpoint, &cp, fail);
+
+	for (int tries = 0; r == 0 && tries < LOOK_TRIES; tries++) {
+		if (tries)
+			present_release(present);
+		fail_clear(fail);
+		r = present_look(odb->repo, NULL, NULL, present, fail);
+		if (r == 0 && present_share(present, &cp.tree, 1, fail) != FAIL_NO)
+			break;
+	}
+	checkpoint_release(&cp);
+	return fail->kind;
+}
+
+/*
+ * On our own streams; the pager ends by itself. Signals of the terminal are git's:
+ * they wait here until everything is tidied up.
+ */
+static int run_git_diff(const struct view *view, const struct oid *id,
+			const struct present *present, int *status, struct fail *fail)
 {
 	struct spawn cmd = SPAWN_INIT;
-	struct plumb plumb = PLUMB_INIT;
-	struct argv failed = ARGV_INIT;
-	struct oid tree;
 
-	if (plumb_begin(repo, &plumb, fail) < 0 || plumb_add(&plumb, NULL, 0, &failed, fail) < 0 ||
-	    plumb_write_tree(&plumb, &tree, fail) < 0)
-		goto done;
-	for (size_t i = 0; i < failed.count; i++)
-		status_say("warning: '%s' could not be read", failed.items[i]);
 	argv_push(&cmd.argv, "git");
-	diff_args(view, id, &tree, &cmd.argv);
-	for (size_t i = 0; i < plumb.env.count; i++)
-		argv_push(&cmd.env, plumb.env.items[i]);
+	diff_args(view, id, &present->capture.tree, &cmd.argv);
+	for (size_t i = 0; i < present->env->count; i++)
+		argv_push(&cmd.env, present->env->items[i]);
 	cmd.inherit_stdin = true;
 	if (spawn_wait(&cmd, fail) == 0)
 		*status = cmd.status;
-done:
 	spawn_release(&cmd);
-	argv_release(&failed);
-	plumb_end(&plumb);
+	return fail->kind;
+}
+
+static int diff_with_present(struct odb *odb, const struct view *view, const struct oid *id,
+			     int *status, struct fail *fail)
+{
+	struct present present = PRESENT_INIT;
+	sigset_t terminal, before;
+
+	if (!odb->repo->work_tree)
+		return fail_set(fail, FAIL_UNSUPPORTED,
+				"there is no work tree here: name two checkpoints");
+	sigemptyset(&terminal);
+	sigaddset(&terminal, SIGINT);
+	sigaddset(&terminal, SIGQUIT);
+	sigprocmask(SIG_BLOCK, NULL, &before);
+	if (look(odb, id, &present, fail) == 0) {
+		for (size_t i = 0; i < present.capture.skipped_count; i++)
+			status_say("warning: '%s' is left out: %s", present.capture.skipped[i].path,
+				   present.capture.skipped[i].reason);
+		sigprocmask(SIG_BLOCK, &terminal, NULL);
+		run_git_diff(view, id, &present, status, fail);
+	}
+	present_release(&present);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return fail->kind;
 }
 
 static int diff(struct odb *odb, const struct view *view, int *status, struct fail *fail)
 {
-	const struct bytes no_grafts = BYTES_INIT;
 	struct argv args = ARGV_INIT;
 	struct oid a, b;
 
 	if (resolve(odb, view, 0, &a, fail) < 0)
 		return fail->kind;
-	if (view->names.count < 2) {
-		if (!odb->repo->work_tree)
-			return fail_set(fail, FAIL_UNSUPPORTED,
-					"there is no work tree here: name two checkpoints");
-		return diff_with_present(odb->repo, view, &a, status, fail);
-	}
+	if (view->names.count < 2)
+		return diff_with_present(odb, view, &a, status, fail);
 	if (resolve(odb, view, 1, &b, fail) < 0)
 		return fail->kind;
 	diff_args(view, &a, &b, &args);
-	shadow_exec_git(&args, &no_grafts, fail);
+	shadow_exec_git(&args, fail);
 	argv_release(&args);
 	return fail->kind;
 }
@@ -189,7 +231,7 @@ static int run(int argc, char **argv, bool is_diff)
 		fputs(is_diff ? diff_usage : show_usage, stdout);
 		return STATUS_OK;
 	}
-	if (parse(argc, argv, is_diff ? 2 : 1, &view, &fail) == 0) {
+	if (parse(argc, argv, is_diff ? 2 : 1, !is_diff, &view, &fail) == 0) {
 		if (repo_open(&repo, REPO_ANY, &fail) == 0) {
 			odb_init(&odb, &repo);
 			if (is_diff)

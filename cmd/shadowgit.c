@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "shadowgit.h"
 
-#include "capture.h"
 #include "file.h"
-#include "tree.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,33 +10,56 @@
 #include <unistd.h>
 
 /*
- * The grafts in a file without a name, whose descriptor git inherits: nothing is
- * left behind, however git ends.
+ * A file without a name, whose descriptor git inherits: nothing is left behind,
+ * however git ends.
  */
-static int set_grafts(const struct bytes *grafts, struct fail *fail)
+static int make_file(const char *name, const struct bytes *content, struct fail *fail)
+{
+	int fd = memfd_create(name, 0);
+
+	if (fd < 0)
+		return fail_errno(fail, "create a file in memory");
+	if (file_write_fd(fd, name, content->data, content->len, fail) < 0 ||
+	    lseek(fd, 0, SEEK_SET) < 0) {
+		close(fd);
+		return fail->kind ? fail->kind : fail_errno(fail, "rewind a file in memory");
+	}
+	return fd;
+}
+
+int shadow_set_grafts(const struct bytes *grafts, struct fail *fail)
 {
 	char path[32];
 	int fd;
 
 	if (!grafts->len)
 		return 0;
-	fd = memfd_create("interlock-grafts", 0);
+	fd = make_file("interlock-grafts", grafts, fail);
 	if (fd < 0)
-		return fail_errno(fail, "create a graft file");
-	if (file_write_fd(fd, "graft file", grafts->data, grafts->len, fail) < 0)
-		return fail->kind;
+		return fd;
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	if (setenv("GIT_GRAFT_FILE", path, 1) < 0)
-		return fail_errno(fail, "set GIT_GRAFT_FILE");
+	if (access(path, R_OK) < 0 || setenv("GIT_GRAFT_FILE", path, 1) < 0)
+		return fail_errno(fail, "hand git the chain's history through '%s'", path);
 	return 0;
 }
 
-int shadow_exec_git(const struct argv *args, const struct bytes *grafts, struct fail *fail)
+int shadow_set_input(const struct bytes *bytes, struct fail *fail)
+{
+	int fd = make_file("interlock-input", bytes, fail);
+	int r = 0;
+
+	if (fd < 0)
+		return fd;
+	if (dup2(fd, STDIN_FILENO) < 0)
+		r = fail_errno(fail, "set standard input");
+	close(fd);
+	return r;
+}
+
+int shadow_exec_git(const struct argv *args, struct fail *fail)
 {
 	struct argv all = ARGV_INIT;
 
-	if (set_grafts(grafts, fail) < 0)
-		return fail->kind;
 	argv_push_all(&all, "git", "-c", "advice.graftFileDeprecated=false", NULL);
 	for (size_t i = 0; i < args->count; i++)
 		argv_push(&all, args->items[i]);
@@ -50,17 +70,38 @@ int shadow_exec_git(const struct argv *args, const struct bytes *grafts, struct 
 	return fail->kind;
 }
 
-void shadow_session_filter(const char *session, struct argv *args)
+bool shadow_option_has_value(const char *option)
 {
-	struct bytes pattern = BYTES_INIT;
+	static const char *const names[] = {
+		"-n",
+		"-S",
+		"-G",
+		"-O",
+		"-L",
+		"-U",
+		"-l",
+		"-I",
+		"--max-count",
+		"--skip",
+		"--since",
+		"--after",
+		"--until",
+		"--before",
+		"--author",
+		"--grep",
+		"--committer",
+		"--output",
+		"--unified",
+		"--diff-filter",
+		"--skip-to",
+		"--rotate-to",
+		"--ignore-matching-lines",
+	};
 
-	bytes_adds(&pattern, "--grep=^Shadow-Session: ");
-	/* A session id has no other byte that a basic expression takes for itself. */
-	for (const char *p = session; *p; p++)
-		bytes_addf(&pattern, *p == '.' ? "\\%c" : "%c", *p);
-	bytes_addc(&pattern, '$');
-	argv_push_all(args, "--basic-regexp", "--all-match", pattern.data, NULL);
-	bytes_release(&pattern);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (!strcmp(option, names[i]))
+			return true;
+	return false;
 }
 
 static void add_id(struct out *out, const char *key, const struct oid *oid)
@@ -96,37 +137,4 @@ void shadow_record(struct out *out, const struct checkpoint *cp)
 		     cp->segment ? user_message(cp->message) : strlen(cp->message));
 	out_number(out, "skipped_count", (int64_t)cp->skipped_count);
 	out_end(out);
-}
-
-static int entry_at(struct odb *odb, const struct oid *tree, const char *path,
-		    struct tree_entry *entry, struct fail *fail)
-{
-	struct fail miss = FAIL_INIT;
-	int r = oid_is_zero(tree) ? FAIL_GONE : tree_lookup(odb, tree, path, entry, &miss);
-
-	if (r == FAIL_GONE) {
-		*entry = (struct tree_entry){0};
-		return 0;
-	}
-	if (r < 0)
-		*fail = miss;
-	return r;
-}
-
-int shadow_path_differs(struct odb *odb, const struct oid *a, const struct oid *b, const char *path,
-			bool *differs, struct fail *fail)
-{
-	struct tree_entry x, y;
-	char *full;
-
-	if (!odb->repo->prefix)
-		full = mem_strdup(path);
-	else if (capture_literal_path(odb->repo, path, &full, fail) < 0)
-		return fail->kind == FAIL_ENGINE ? (fail->kind = FAIL_USAGE) : fail->kind;
-	if (!*full)
-		*differs = !oid_equal(a, b);
-	else if (entry_at(odb, a, full, &x, fail) == 0 && entry_at(odb, b, full, &y, fail) == 0)
-		*differs = x.mode != y.mode || !oid_equal(&x.oid, &y.oid);
-	free(full);
-	return fail->kind;
 }

@@ -12,19 +12,24 @@
 #include "out.h"
 
 /*
- * Becomes `git <args>` on our own streams, with the graft text (may be empty) in
- * force. Returns only when that failed.
+ * Puts a graft text (may be empty) in force for every git that is started from now
+ * on.
  */
-int shadow_exec_git(const struct argv *args, const struct bytes *grafts, struct fail *fail);
+int shadow_set_grafts(const struct bytes *grafts, struct fail *fail);
 
-/* Options by which git log shows only this session's checkpoints. */
-void shadow_session_filter(const char *session, struct argv *args);
+/* `bytes` become the standard input of every program that is started from now on. */
+int shadow_set_input(const struct bytes *bytes, struct fail *fail);
+
+/* Becomes `git <args>` on our own streams. Returns only when that failed. */
+int shadow_exec_git(const struct argv *args, struct fail *fail);
+
+/*
+ * Is this one of git's options whose value is the next argument? Long options that
+ * take "=" only, and those with the value attached, are not.
+ */
+bool shadow_option_has_value(const char *option);
 
 /* One checkpoint as a record (CONTRACT, log). */
 void shadow_record(struct out *out, const struct checkpoint *cp);
-
-/* Does what stands at `path` (from the current directory) differ between two trees? */
-int shadow_path_differs(struct odb *odb, const struct oid *a, const struct oid *b, const char *path,
-			bool *differs, struct fail *fail);
 
 #endif

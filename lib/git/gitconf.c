@@ -17,6 +17,7 @@ int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
 		.lock_timeout = 10000,
 		.max_file_size = 100 * MIB,
 		.max_snapshot_bytes = 2048 * MIB,
+		.segment_max = 256,
 		.log_all_ref_updates = -1,
 		.file_mode = true,
 		.trust_ctime = true,
@@ -63,6 +64,8 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 		return take_durability(&conf->durable, value, what, fail);
 	if (!strcmp(name, "engine"))
 		return take_engine(&conf->engine, value, what, fail);
+	if (!strcmp(name, "segmentmax"))
+		return number_parse(value, what, 1, 1 << 20, &conf->segment_max, fail);
 	if (!strcmp(name, "session"))
 		set_string(&conf->session, value);
 	return 0;

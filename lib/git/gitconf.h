@@ -23,6 +23,7 @@ struct gitconf {
 	bool allow_home;	    /* allowHome / GIT_INTERLOCK_ALLOW_HOME: save in $HOME or / */
 	bool durable;		    /* durability = process | full / GIT_INTERLOCK_DURABILITY */
 	char *session;		    /* session / GIT_INTERLOCK_SESSION, or NULL */
+	int64_t segment_max;	    /* segmentMax, 256: checkpoints in one segment of a chain */
 
 	/* git's own, as git would see them */
 	char *user_name; /* NULL when unset */

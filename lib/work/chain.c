@@ -176,7 +176,7 @@ static struct place next_place(const struct chain *chain, int64_t now)
 
 	if (oid_is_zero(&chain->tip))
 		return (struct place){1, 1, now, false};
-	if (last->segment && last->number < SEGMENT_MAX &&
+	if (last->segment && last->number < chain->repo->conf.segment_max &&
 	    now - last->segment_start < SEGMENT_SECONDS)
 		return (struct place){last->segment, last->number + 1, last->segment_start, false};
 	return (struct place){last->segment + 1, 1, now, true};

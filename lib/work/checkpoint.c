@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "checkpoint.h"
 
+#include "history.h"
 #include "name.h"
 #include "number.h"
 #include "quote.h"
 #include "ref.h"
 #include "spawn.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 /* ---- reading ---------------------------------------------------------------------- */
@@ -114,14 +117,6 @@ void checkpoint_release(struct checkpoint *cp)
 	free(cp->message);
 	argv_release(&cp->paths);
 	*cp = (struct checkpoint)CHECKPOINT_INIT;
-}
-
-int checkpoint_before(const struct checkpoint *cp, struct oid *id)
-{
-	if (!cp->segment)
-		return 0; /* whatever lies behind a foreign commit is not ours to walk */
-	*id = cp->number > 1 ? cp->first_parent : cp->previous;
-	return !oid_is_zero(id);
 }
 
 /* ---- names of chains ------------------------------------------------------------------ */
@@ -238,29 +233,80 @@ int checkpoint_worktree_identity(struct repo *repo, char **identity, struct fail
 static int resolve_nth(struct odb *odb, const struct oid *tip, int64_t n, struct oid *id,
 		       struct fail *fail)
 {
-	struct checkpoint cp = CHECKPOINT_INIT;
+	struct history history;
 	int64_t left = n;
 	int more = 1;
 
+	history_init(&history, odb);
 	*id = *tip;
-	while (left > 0 && more) {
-		if (checkpoint_read(odb, id, &cp, fail) < 0)
-			break;
-		if (cp.segment && left >= cp.number && !oid_equal(&cp.first, &cp.id)) {
+	while (left > 0 && more > 0) {
+		struct checkpoint cp = CHECKPOINT_INIT;
+
+		more = checkpoint_read(odb, id, &cp, fail);
+		if (more == 0 && cp.segment && left >= cp.number && !oid_equal(&cp.first, &cp.id)) {
 			/* Go to the segment's first checkpoint in one step. */
 			left -= cp.number - 1;
 			*id = cp.first;
-		} else {
-			more = checkpoint_before(&cp, id);
+			more = 1;
+		} else if (more == 0) {
+			more = history_before(&history, &cp, id, fail);
 			left--;
 		}
 		checkpoint_release(&cp);
 	}
-	checkpoint_release(&cp);
-	if (fail->kind == 0 && (left > 0 || !more))
+	history_release(&history);
+	if (fail->kind == 0 && more == 0)
 		fail_set(fail, FAIL_GONE,
 			 "there are fewer than %" PRId64 " checkpoints before the tip", n);
 	return fail->kind;
+}
+
+/*
+ * git takes any text for a date: what it does not know is now. So every word has to
+ * be one that it knows.
+ */
+static bool is_date_word(const char *word, size_t len)
+{
+	static const char *const names[] = {
+		"january", "february",	"march",    "april",	"may",	    "june",   "july",
+		"august",  "september", "october",  "november", "december", "sunday", "monday",
+		"tuesday", "wednesday", "thursday", "friday",	"saturday",
+	};
+	static const char *const words[] = {
+		"ago",	"yesterday", "now",    "today", "noon",	  "midnight", "tea",  "last",
+		"am",	"pm",	     "z",      "t",	"utc",	  "gmt",      "st",   "nd",
+		"rd",	"th",	     "second", "sec",	"minute", "min",      "hour", "day",
+		"week", "month",     "year",   "one",	"two",	  "three",    "four", "five",
+		"six",	"seven",     "eight",  "nine",	"ten",	  "seconds",  "secs", "minutes",
+		"mins", "hours",     "days",   "weeks", "months", "years",    "the",  "at",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+		if (len >= 3 && len <= strlen(names[i]) && !strncasecmp(word, names[i], len))
+			return true;
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (len == strlen(words[i]) && !strncasecmp(word, words[i], len))
+			return true;
+	return false;
+}
+
+static bool is_date(const char *text)
+{
+	bool any = false;
+
+	for (const char *p = text; *p;) {
+		size_t letters = 0;
+
+		while (isalpha((unsigned char)p[letters]))
+			letters++;
+		if (letters && !is_date_word(p, letters))
+			return false;
+		if (!letters && !isdigit((unsigned char)*p) && !strchr(" .,:/+-", *p))
+			return false;
+		any = any || letters || isdigit((unsigned char)*p);
+		p += letters ? letters : 1;
+	}
+	return any;
 }
 
 int checkpoint_date(struct repo *repo, const char *text, int64_t *seconds, struct fail *fail)
@@ -268,6 +314,8 @@ int checkpoint_date(struct repo *repo, const char *text, int64_t *seconds, struc
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes answer = BYTES_INIT;
 
+	if (!is_date(text))
+		return fail_set(fail, FAIL_USAGE, "'%s' is not a date", text);
 	repo_git(repo, &cmd);
 	argv_push(&cmd.argv, "rev-parse");
 	argv_pushf(&cmd.argv, "--since=%s", text);
@@ -287,21 +335,27 @@ int checkpoint_date(struct repo *repo, const char *text, int64_t *seconds, struc
 static int resolve_time(struct odb *odb, const struct oid *tip, int64_t seconds, struct oid *id,
 			struct fail *fail)
 {
-	struct checkpoint cp = CHECKPOINT_INIT;
-	int more = 1;
+	struct history history;
 	bool found = false;
+	int more = 1;
 
+	history_init(&history, odb);
 	*id = *tip;
-	while (more && !found && checkpoint_read(odb, id, &cp, fail) == 0) {
-		found = cp.time <= seconds;
-		if (!found && cp.segment && cp.segment_start > seconds &&
-		    !oid_equal(&cp.first, &cp.id))
+	while (more > 0 && !found) {
+		struct checkpoint cp = CHECKPOINT_INIT;
+
+		more = checkpoint_read(odb, id, &cp, fail);
+		found = more == 0 && cp.time <= seconds;
+		if (more == 0 && !found && cp.segment && cp.segment_start > seconds &&
+		    !oid_equal(&cp.first, &cp.id)) {
 			*id = cp.first;
-		else if (!found)
-			more = checkpoint_before(&cp, id);
+			more = 1;
+		} else if (more == 0 && !found) {
+			more = history_before(&history, &cp, id, fail);
+		}
 		checkpoint_release(&cp);
 	}
-	checkpoint_release(&cp);
+	history_release(&history);
 	if (fail->kind == 0 && !found)
 		fail_set(fail, FAIL_GONE, "there is no checkpoint that old");
 	return fail->kind;

@@ -12,7 +12,7 @@
  * with <branch> and <id> encoded by name_encode(), so that no shadow ref can be
  * a directory of another one.
  *
- * A chain is cut into segments of SEGMENT_MAX checkpoints or a day. The first
+ * A chain is cut into segments of interlock.segmentMax checkpoints or a day. The first
  * parent of a segment's first checkpoint is the fixed segment root; the last
  * checkpoint of the segment before is named by its Shadow-Previous trailer and
  * kept alive by a pin, refs/shadow-old/<chain>/<seq>. Every checkpoint says
@@ -29,7 +29,6 @@
 #include "odb.h"
 #include "repo.h"
 
-#define SEGMENT_MAX 256
 #define SEGMENT_SECONDS 86400
 
 /* What a checkpoint's commit says. Ids that it does not name are zero. */
@@ -62,12 +61,6 @@ struct checkpoint {
 int checkpoint_read(struct odb *odb, const struct oid *id, struct checkpoint *out,
 		    struct fail *fail);
 void checkpoint_release(struct checkpoint *cp);
-
-/*
- * The checkpoint before `cp`, across segments: 1 and its id, or 0 at the start
- * of the chain.
- */
-int checkpoint_before(const struct checkpoint *cp, struct oid *id);
 
 /* The chain of this worktree and branch; the caller frees. */
 int checkpoint_ref(struct repo *repo, char **name, struct fail *fail);

@@ -1,20 +1,71 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "history.h"
 
-/* 1: read; 0: it is gone, because its segment was dropped. */
-static int read_if_there(struct odb *odb, const struct oid *id, struct checkpoint *cp,
-			 struct fail *fail)
-{
-	int r = checkpoint_read(odb, id, cp, fail);
+#include "ref.h"
 
-	if (r == FAIL_GONE) {
-		fail_clear(fail);
-		return 0;
-	}
-	return r < 0 ? r : 1;
+#define FOREIGN_MAX 16 /* commits of others in a row */
+
+void history_init(struct history *history, struct odb *odb)
+{
+	*history = (struct history){.odb = odb};
 }
 
-int history_each(struct odb *odb, const struct oid *tip, history_visit *visit, void *arg,
+void history_release(struct history *history)
+{
+	oidset_release(&history->pinned);
+	oidset_release(&history->grafted);
+}
+
+static int add_pin(void *arg, UNUSED const char *name, const struct oid *oid,
+		   UNUSED struct fail *fail)
+{
+	struct history *history = arg;
+
+	oidset_add(&history->pinned, oid);
+	return 0;
+}
+
+static int is_pinned(struct history *history, const struct oid *id, struct fail *fail)
+{
+	if (!history->pins_read &&
+	    ref_each(history->odb->repo, "refs/shadow-old/", add_pin, history, fail) < 0)
+		return fail->kind;
+	history->pins_read = true;
+	return oidset_has(&history->pinned, id);
+}
+
+/* Is there a checkpoint among the next first parents from `id` on? */
+static int leads_to_checkpoint(struct history *history, const struct oid *from, struct fail *fail)
+{
+	struct oid id = *from;
+	bool found = false;
+
+	for (int i = 0; i < FOREIGN_MAX && !found && !oid_is_zero(&id); i++) {
+		struct checkpoint cp = CHECKPOINT_INIT;
+
+		if (checkpoint_read(history->odb, &id, &cp, fail) == 0) {
+			found = cp.segment > 0;
+			id = cp.first_parent;
+		}
+		checkpoint_release(&cp);
+		if (fail->kind)
+			return fail->kind;
+	}
+	return found;
+}
+
+int history_before(struct history *history, const struct checkpoint *cp, struct oid *id,
+		   struct fail *fail)
+{
+	*id = cp->segment && cp->number == 1 ? cp->previous : cp->first_parent;
+	if (oid_is_zero(id))
+		return 0;
+	if (!cp->segment)
+		return leads_to_checkpoint(history, id, fail);
+	return cp->number > 1 ? 1 : is_pinned(history, id, fail);
+}
+
+int history_each(struct history *history, const struct oid *tip, history_visit *visit, void *arg,
 		 struct fail *fail)
 {
 	struct oid id = *tip;
@@ -23,67 +74,91 @@ int history_each(struct odb *odb, const struct oid *tip, history_visit *visit, v
 	while (more > 0) {
 		struct checkpoint cp = CHECKPOINT_INIT;
 
-		more = read_if_there(odb, &id, &cp, fail);
-		if (more > 0) {
+		more = checkpoint_read(history->odb, &id, &cp, fail);
+		if (more == 0)
 			more = visit(arg, &cp, fail);
-			more = more < 0 ? more : more > 0 ? 0 : checkpoint_before(&cp, &id);
-		}
+		if (more == 0)
+			more = history_before(history, &cp, &id, fail);
+		else if (more > 0)
+			more = 0;
 		checkpoint_release(&cp);
 	}
 	return fail->kind;
 }
 
-static void add_hex(struct bytes *line, const struct oid *oid)
+/* ---- for git ---------------------------------------------------------------------------- */
+
+static void add_graft(struct history *history, const struct oid *id, const struct oid *parent,
+		      struct bytes *grafts)
 {
 	char hex[OID_HEX_MAX + 1];
 
-	if (!oid_is_zero(oid))
-		bytes_addf(line, " %s", oid_hex(oid, hex));
-}
-
-/*
- * The graft of one segment's first checkpoint. `base` of a later segment is no
- * parent here: a first-parent walk does not need it.
- */
-static void add_graft(const struct checkpoint *first, bool has_previous, struct bytes *grafts)
-{
-	char hex[OID_HEX_MAX + 1];
-
-	bytes_adds(grafts, oid_hex(&first->id, hex));
-	add_hex(grafts, has_previous ? &first->previous : &first->base);
+	if (!oidset_add(&history->grafted, id))
+		return;
+	bytes_adds(grafts, oid_hex(id, hex));
+	if (parent && !oid_is_zero(parent))
+		bytes_addf(grafts, " %s", oid_hex(parent, hex));
 	bytes_addc(grafts, '\n');
 }
 
-static bool exists(struct odb *odb, const struct oid *id)
+/*
+ * The first of all follows its base, so that its own changes are seen. The walk
+ * stops there: the base has no parents for it, so that nothing else is hidden.
+ */
+static int graft_start(struct history *history, const struct checkpoint *first, bool all_chains,
+		       struct bytes *grafts, struct oid *stop, struct fail *fail)
 {
-	struct fail ignored = FAIL_INIT;
-	enum object_type type;
+	struct checkpoint base = CHECKPOINT_INIT;
 
-	return !oid_is_zero(id) && odb_type(odb, id, &type, &ignored) == 0;
+	add_graft(history, &first->id, &first->base, grafts);
+	if (oid_is_zero(&first->base) ||
+	    checkpoint_read(history->odb, &first->base, &base, fail) < 0)
+		return fail->kind;
+	if (!base.segment)
+		add_graft(history, &first->base, NULL, grafts);
+	if (!base.segment || !all_chains)
+		*stop = first->base;
+	checkpoint_release(&base);
+	return 0;
 }
 
-int history_grafts(struct odb *odb, const struct oid *tip, struct bytes *grafts, struct oid *stop,
-		   struct fail *fail)
+/* One segment, from any checkpoint in it; 1 and the end of the one before in `id`. */
+static int graft_segment(struct history *history, const struct checkpoint *cp, bool all_chains,
+			 struct bytes *grafts, struct oid *stop, struct oid *id, struct fail *fail)
+{
+	struct checkpoint first = CHECKPOINT_INIT;
+	int more = checkpoint_read(history->odb, &cp->first, &first, fail);
+
+	if (more == 0)
+		more = history_before(history, &first, id, fail);
+	if (more > 0)
+		add_graft(history, &first.id, id, grafts);
+	else if (more == 0)
+		more = graft_start(history, &first, all_chains, grafts, stop, fail);
+	checkpoint_release(&first);
+	return more;
+}
+
+int history_grafts(struct history *history, const struct oid *tip, bool all_chains,
+		   struct bytes *grafts, struct oid *stop, struct fail *fail)
 {
 	struct oid id = *tip;
-	bool more = !oid_is_zero(tip);
+	int more = !oid_is_zero(tip);
 
-	oid_zero(odb->repo->algo, stop);
-	while (more) {
-		struct checkpoint cp = CHECKPOINT_INIT, first = CHECKPOINT_INIT;
+	oid_zero(history->odb->repo->algo, stop);
+	while (more > 0) {
+		struct checkpoint cp = CHECKPOINT_INIT;
 
-		more = false;
-		if (read_if_there(odb, &id, &cp, fail) > 0 && cp.segment &&
-		    read_if_there(odb, &cp.first, &first, fail) > 0) {
-			more = exists(odb, &first.previous);
-			add_graft(&first, more, grafts);
-			if (more)
-				id = first.previous;
-			else
-				*stop = first.base;
+		more = checkpoint_read(history->odb, &id, &cp, fail);
+		if (more == 0 && cp.segment) {
+			more = graft_segment(history, &cp, all_chains, grafts, stop, &id, fail);
+		} else if (more == 0) {
+			more = history_before(history, &cp, &id, fail);
+			/* Nothing of ours behind it: for git it stands alone. */
+			if (more == 0)
+				add_graft(history, &cp.id, NULL, grafts);
 		}
 		checkpoint_release(&cp);
-		checkpoint_release(&first);
 	}
 	return fail->kind;
 }

@@ -2,33 +2,60 @@
 /*
  * history: one chain's checkpoints as one history, across its segments.
  *
- * history_each() walks from the newest. history_grafts() says the same to git:
- * the text of a graft file in which a segment's first checkpoint follows the
- * last one of the segment before, and the first of all follows its base. With it
- * `git log --first-parent <tip> --not <base>` is the chain, path limits, diffs
- * and colours included, and never enters the user's history. Only one commit per
- * segment is read for it.
+ *	struct history history;
  *
- * A segment whose pin has been dropped (expire) is simply no longer there: the
- * history ends before it.
+ *	history_init(&history, odb);
+ *	history_each(&history, &tip, visit, arg, fail);
+ *	history_release(&history);
+ *
+ * A segment belongs to the history as long as a pin holds its end. When expire has
+ * dropped the pin the history ends before it, at once, although its objects may
+ * still be there in part. So read the tip before the first call: its segments were
+ * pinned before it became the tip.
+ *
+ * Commits that somebody else put on a chain are stepped over, a few of them: what
+ * lies behind them is only ours when a checkpoint follows.
+ *
+ * history_grafts() says all that to git: the text of a graft file in which a
+ * segment's first checkpoint follows the last one of the segment before, and the
+ * first of all follows its base. With it `git log --first-parent <tip> ^<base>` is
+ * the chain, path limits, diffs and colours included, and never enters the user's
+ * history. Two commits are read per segment.
  */
 #ifndef HISTORY_H
 #define HISTORY_H
 
 #include "bytes.h"
 #include "checkpoint.h"
+#include "oidset.h"
 
-typedef int history_visit(void *arg, const struct checkpoint *cp, struct fail *fail);
+struct history {
+	struct odb *odb;
+	struct oidset pinned; /* ends of older segments, once needed */
+	bool pins_read;
+	struct oidset grafted; /* commits that have a graft line */
+};
+
+/* Reads nothing yet. */
+void history_init(struct history *history, struct odb *odb);
+void history_release(struct history *history);
+
+/* What comes before a checkpoint: 1 and its id, 0 at the start, or a failure. */
+int history_before(struct history *history, const struct checkpoint *cp, struct oid *id,
+		   struct fail *fail);
 
 /* Visits from `tip` on; a positive return of `visit` ends the walk without a failure. */
-int history_each(struct odb *odb, const struct oid *tip, history_visit *visit, void *arg,
+typedef int history_visit(void *arg, const struct checkpoint *cp, struct fail *fail);
+int history_each(struct history *history, const struct oid *tip, history_visit *visit, void *arg,
 		 struct fail *fail);
 
 /*
- * Appends graft lines for the chain that ends in `tip`, and gives the commit
- * at which a first-parent walk must stop (zero: none).
+ * Appends graft lines for the chain that ends in `tip`, and gives the commit at
+ * which a first-parent walk must stop (zero: none). With `all_chains` a base that
+ * is itself a checkpoint is no stop: it is shown with its own chain. Each commit
+ * gets one line, also over several calls.
  */
-int history_grafts(struct odb *odb, const struct oid *tip, struct bytes *grafts, struct oid *stop,
-		   struct fail *fail);
+int history_grafts(struct history *history, const struct oid *tip, bool all_chains,
+		   struct bytes *grafts, struct oid *stop, struct fail *fail);
 
 #endif

@@ -4,6 +4,7 @@
 #include "chain.h"
 #include "clock.h"
 #include "hash.h"
+#include "history.h"
 #include "quote.h"
 
 #include <inttypes.h>
@@ -178,7 +179,9 @@ static int session_has_it(struct save *s, bool *has, struct fail *fail)
 {
 	struct checkpoint cp = CHECKPOINT_INIT;
 	struct oid id = s->chain.tip;
+	struct history history;
 
+	history_init(&history, &s->odb);
 	*has = !s->options->session || same_session(s->options->session, s->chain.last.session);
 	while (!*has && fail->kind == 0) {
 		checkpoint_release(&cp);
@@ -188,10 +191,11 @@ static int session_has_it(struct save *s, bool *has, struct fail *fail)
 		    oid_is_zero(&cp.index) != oid_is_zero(&s->chain.last.index))
 			break;
 		*has = same_session(s->options->session, cp.session);
-		if (!checkpoint_before(&cp, &id))
+		if (history_before(&history, &cp, &id, fail) <= 0)
 			break;
 	}
 	checkpoint_release(&cp);
+	history_release(&history);
 	return fail->kind;
 }
 
