@@ -410,9 +410,21 @@ static void test_many_names(UNUSED void **state)
 /* ---- conversion ---------------------------------------------------------------------- */
 
 static const char *const texts[] = {
-	"",	    "plain\n",	    "a\r\nb\r\n", "mixed\r\nlf\n",     "lone\rcr\r\n",
-	"\r",	    "a\r\n\x1a",    "\x1a\r\n",	  "$Id: x $\r\n",      "$Id$\n$Id: a\n$\n$Id: b$",
-	"\x01\r\n", "\x01\x02" "wxyz", "x\r\r\n",	  "tab\t\b\033\f\r\n",
+	"",
+	"plain\n",
+	"a\r\nb\r\n",
+	"mixed\r\nlf\n",
+	"lone\rcr\r\n",
+	"\r",
+	"a\r\n\x1a",
+	"\x1a\r\n",
+	"$Id: x $\r\n",
+	"$Id$\n$Id: a\n$\n$Id: b$",
+	"\x01\r\n",
+	"\x01\x02"
+	"wxyz",
+	"x\r\r\n",
+	"tab\t\b\033\f\r\n",
 };
 
 static void put_texts(const char *dir)
@@ -878,13 +890,18 @@ static void test_reread(UNUSED void **state)
 
 struct peer {
 	pthread_t thread;
-	int stop; /* atomic */
-	unsigned long rounds;
+	int stop;	      /* atomic */
+	unsigned long rounds; /* atomic */
 };
+
+static unsigned long peer_rounds(const struct peer *peer)
+{
+	return __atomic_load_n(&peer->rounds, __ATOMIC_RELAXED);
+}
 
 static bool peer_goes_on(struct peer *peer)
 {
-	peer->rounds++;
+	__atomic_add_fetch(&peer->rounds, 1, __ATOMIC_RELAXED);
 	return !__atomic_load_n(&peer->stop, __ATOMIC_RELAXED);
 }
 
@@ -933,7 +950,8 @@ static void under(void *(*act)(void *), int rounds)
 	object_id(HASH_SHA1, OBJECT_BLOB, "secret\n", 7, &secret);
 	alarm(120);
 	assert_int_equal(pthread_create(&peer.thread, NULL, act, &peer), 0);
-	for (int i = 0; i < rounds; i++) {
+	/* On a busy machine it takes more rounds until the peer gets between. */
+	for (int i = 0; i < rounds || !seen || peer_rounds(&peer) <= 10; i++) {
 		struct scan scan;
 
 		assert_ok(scan_paths(&scan, &fail, 0, NULL), fail);
@@ -945,8 +963,6 @@ static void under(void *(*act)(void *), int rounds)
 	__atomic_store_n(&peer.stop, 1, __ATOMIC_RELAXED);
 	pthread_join(peer.thread, NULL);
 	alarm(0);
-	/* The peer did get between: some scans saw its work. */
-	assert_true(seen > 0 && peer.rounds > 10);
 	repo_close(&repo);
 }
 
