@@ -519,20 +519,37 @@ static void row_of(const char *path, const char *text, const char *row)
 	repo_close(&repo);
 }
 
+static void filter_row_of(const char *path, const char *text, const char *row)
+{
+	make_repo("filter.x.clean cat");
+	put(path, text);
+	refused(row);
+	repo_close(&repo);
+}
+
 static void test_rows_of_attributes(UNUSED void **state)
 {
-	row_of(".gitattributes", "*.psd filter=lfs\n", "filter attribute");
+	filter_row_of(".gitattributes", "*.psd filter=x\n", "filter attribute");
+	filter_row_of("fresh/.gitattributes", "a filter=x\n", "filter attribute");
+	filter_row_of(".git/info/attributes", "a filter=x\n", "filter attribute");
 	row_of("dir/sub/.gitattributes", "a working-tree-encoding=UTF-16\n",
 	       "working-tree-encoding attribute");
-	row_of("fresh/.gitattributes", "a filter=x\n", "filter attribute");
-	row_of(".git/info/attributes", "a filter=x\n", "filter attribute");
-	make_repo(NULL);
+	make_repo("filter.x.clean cat");
 	put(".gitattributes", "a filter=x\n");
 	git("add .gitattributes");
 	assert_int_equal(unlink(".gitattributes"), 0);
 	refused("filter attribute");
 	assert_int_equal(symlink("keep", ".gitattributes"), 0);
 	refused("gitattributes symlink");
+	repo_close(&repo);
+}
+
+static void test_a_filter_without_a_driver(UNUSED void **state)
+{
+	make_repo("filter.x.clean cat");
+	put(".gitattributes", "* filter=y\n");
+	put("keep", "changed\r\n");
+	agrees(2);
 	repo_close(&repo);
 }
 
@@ -819,7 +836,7 @@ static void refuses_path(const char *path, int kind)
 
 static void test_named_paths_that_lead_away(UNUSED void **state)
 {
-	make_repo(NULL);
+	make_repo("filter.x.clean cat");
 	make_dirs("../outside/");
 	put("../outside/secret", "secret\n");
 	assert_int_equal(symlink("../outside", "out"), 0);
@@ -1023,6 +1040,7 @@ int main(void)
 		cmocka_unit_test(test_conversion_by_autocrlf),
 		cmocka_unit_test(test_a_removed_gitattributes),
 		cmocka_unit_test(test_rows_of_attributes),
+		cmocka_unit_test(test_a_filter_without_a_driver),
 		cmocka_unit_test(test_rows_of_names),
 		cmocka_unit_test(test_rows_of_repositories),
 		cmocka_unit_test(test_submodules),
