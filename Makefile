@@ -178,23 +178,29 @@ deps-bench: deps-build
 
 PAGES = $(wildcard Documentation/*.adoc)
 MAN1 = $(patsubst Documentation/%.adoc,$(B)/man/%.1,$(filter Documentation/git-%.adoc,$(PAGES)))
+MAN5 = $(patsubst Documentation/%.adoc,$(B)/man/%.5,$(filter Documentation/interlock-%.adoc,$(PAGES)))
 
-$(B)/man/%.1: Documentation/%.adoc
-	$(SAY) MAN $@
-	$(Q)mkdir -p $(@D)
-	$(Q)asciidoctor --failure-level=WARN -b manpage -o $@ $<
+define man_rules
+$(B)/man/%.$(1): Documentation/%.adoc
+	$$(SAY) MAN $$@
+	$$(Q)mkdir -p $$(@D)
+	$$(Q)asciidoctor --failure-level=WARN -b manpage -o $$@ $$<
+endef
+$(foreach s,1 5,$(eval $(call man_rules,$(s))))
 
-man: $(MAN1)
+man: $(MAN1) $(MAN5)
 
 install: all man
-	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(docdir)'
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(docdir)'
 	install -m 755 $(BINARIES) '$(DESTDIR)$(bindir)'
 	install -m 644 $(MAN1) '$(DESTDIR)$(mandir)/man1'
+	install -m 644 $(MAN5) '$(DESTDIR)$(mandir)/man5'
 	install -m 644 README.md LICENSE $(PAGES) '$(DESTDIR)$(docdir)'
 
 uninstall:
 	cd '$(DESTDIR)$(bindir)' && rm -f $(PROGRAMS)
 	cd '$(DESTDIR)$(mandir)/man1' && rm -f $(notdir $(MAN1))
+	cd '$(DESTDIR)$(mandir)/man5' && rm -f $(notdir $(MAN5))
 	rm -rf '$(DESTDIR)$(docdir)'
 
 # ---- running it --------------------------------------------------------------------

@@ -226,6 +226,8 @@ hold() {
     [ "$word" = held ] || flunk "hold $*: not held"
 }
 unhold() {
+    # A line: other children may have inherited this end of the pipe.
+    echo >&"$HOLD_FD"
     exec {HOLD_FD}>&-
     wait "$HOLD_PID"
 }
@@ -247,6 +249,7 @@ stop_at() {
     [ "$word" = held ] || flunk "'${*:2}' never came to $1: $(cat "$STOPPED_OUT")"
 }
 let_go() {
+    echo >&"$STOPPED_FD"
     exec {STOPPED_FD}>&-
     wait "$STOPPED_PID"
 }

@@ -8,6 +8,7 @@ TOP=$(cd "${BASH_SOURCE[0]%/*}/.." && pwd)
 B=${B:-build}
 case $B in /*) ;; *) B=$TOP/$B ;; esac
 BIN=${BIN:-$B}
+case $BIN in /*) ;; *) BIN=$(cd "$BIN" && pwd) ;; esac
 HELPER=$B/t/helper
 TWIN=$TOP/t/twin
 export TOP B BIN HELPER TWIN

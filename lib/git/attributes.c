@@ -26,7 +26,18 @@ static const struct {
 	{"filter", ATTRIBUTE_FILTER}, {"working-tree-encoding", ATTRIBUTE_ENCODING},
 };
 
-static unsigned use_in_word(const char *word, size_t len)
+/* A filter without a driver in the configuration does nothing, in git as here. */
+static bool has_driver(const struct argv *drivers, const char *name, size_t len)
+{
+	if (!drivers)
+		return true;
+	for (size_t i = 0; i < drivers->count; i++)
+		if (strlen(drivers->items[i]) == len && !memcmp(drivers->items[i], name, len))
+			return true;
+	return false;
+}
+
+static unsigned use_in_word(const char *word, size_t len, const struct argv *drivers)
 {
 	const char *equals;
 	size_t n;
@@ -47,7 +58,9 @@ static unsigned use_in_word(const char *word, size_t len)
 	equals = memchr(word, '=', len);
 	n = equals ? (size_t)(equals - word) : len;
 	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
-		if (strlen(known[i].name) == n && !memcmp(known[i].name, word, n))
+		if (strlen(known[i].name) == n && !memcmp(known[i].name, word, n) &&
+		    (known[i].use != ATTRIBUTE_FILTER ||
+		     has_driver(drivers, word + n + 1, equals ? len - n - 1 : 0)))
 			return known[i].use;
 	return 0;
 }
@@ -57,7 +70,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t' || c == '\r';
 }
 
-static unsigned use_in_line(const char *line, size_t len)
+static unsigned use_in_line(const char *line, size_t len, const struct argv *drivers)
 {
 	const char *end = line + len;
 	unsigned uses = 0;
@@ -73,14 +86,14 @@ static unsigned use_in_line(const char *line, size_t len)
 
 		while (line < end && !is_blank(*line))
 			line++;
-		uses |= use_in_word(word, (size_t)(line - word));
+		uses |= use_in_word(word, (size_t)(line - word), drivers);
 		while (line < end && is_blank(*line))
 			line++;
 	}
 	return uses;
 }
 
-unsigned attributes_in(const char *text, size_t len)
+unsigned attributes_in(const char *text, size_t len, const struct argv *drivers)
 {
 	const char *end = text + len;
 	unsigned uses = len > FILE_MAX_SAFE ? ATTRIBUTE_ODD : 0;
@@ -89,14 +102,14 @@ unsigned attributes_in(const char *text, size_t len)
 		const char *lf = memchr(text, '\n', (size_t)(end - text));
 		const char *stop = lf ? lf : end;
 
-		uses |= use_in_line(text, (size_t)(stop - text));
+		uses |= use_in_line(text, (size_t)(stop - text), drivers);
 		text = stop + 1;
 	}
 	return uses;
 }
 
 /* A path may be a symlink here, as dotfiles often are; `path` is freed. */
-static int read_source(char *path, unsigned *uses, struct fail *fail)
+static int read_source(const struct repo *repo, char *path, unsigned *uses, struct fail *fail)
 {
 	struct bytes text = BYTES_INIT;
 	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
@@ -108,7 +121,7 @@ static int read_source(char *path, unsigned *uses, struct fail *fail)
 				*uses |= ATTRIBUTE_ODD;
 			fail_clear(fail);
 		}
-		*uses |= attributes_in(text.data, text.len);
+		*uses |= attributes_in(text.data, text.len, &repo->conf.filters);
 		close(fd);
 	} else if (path && errno != ENOENT && errno != ENOTDIR) {
 		*uses |= ATTRIBUTE_ODD;
@@ -141,9 +154,9 @@ int attributes_outside(struct repo *repo, unsigned *uses, struct fail *fail)
 	/* "~user/..." and "%(prefix)/..." are git's to expand; a relative path, to find. */
 	if (set && set[0] != '/' && strncmp(set, "~/", 2) != 0)
 		*uses |= ATTRIBUTE_ODD;
-	if (read_source(mem_strdup(SYSTEM_FILE), uses, fail) < 0 ||
-	    read_source(user_file(repo), uses, fail) < 0 ||
-	    read_source(mem_printf("%s/info/attributes", repo->common_dir), uses, fail) < 0)
+	if (read_source(repo, mem_strdup(SYSTEM_FILE), uses, fail) < 0 ||
+	    read_source(repo, user_file(repo), uses, fail) < 0 ||
+	    read_source(repo, mem_printf("%s/info/attributes", repo->common_dir), uses, fail) < 0)
 		return fail->kind;
 	/* With GIT_ATTR_NOSYSTEM git leaves out what libgit2 would read. */
 	if (getenv("GIT_ATTR_NOSYSTEM") && access(SYSTEM_FILE, F_OK) == 0)

@@ -9,6 +9,7 @@
 #ifndef ATTRIBUTES_H
 #define ATTRIBUTES_H
 
+#include "argv.h"
 #include "fail.h"
 
 struct repo;
@@ -20,8 +21,12 @@ enum attribute_use {
 	ATTRIBUTE_ODD = 8,	/* a line or file that git and libgit2 may read in two ways */
 };
 
-/* The uses in one file. Settings that switch something off ("-text") are none. */
-unsigned attributes_in(const char *text, size_t len);
+/*
+ * The uses in one file. Settings that switch something off ("-text") are none,
+ * and so is a filter that is not among `drivers` (repo->conf.filters; NULL: any
+ * name counts).
+ */
+unsigned attributes_in(const char *text, size_t len, const struct argv *drivers);
 
 /*
  * The uses in the sources outside the work tree: the system's file,

@@ -219,6 +219,16 @@ static void take_hook(struct gitconf *conf, const char *name, const char *value)
 	argv_take(&conf->config_hooks, mem_dup(name, (size_t)(dot - name)));
 }
 
+/* "filter.<name>.clean", ".process" and ".required" make a driver of the name. */
+static void take_filter(struct gitconf *conf, const char *name)
+{
+	const char *dot = strrchr(name, '.');
+
+	if (dot &&
+	    (!strcmp(dot, ".clean") || !strcmp(dot, ".process") || !strcmp(dot, ".required")))
+		argv_take(&conf->filters, mem_dup(name, (size_t)(dot - name)));
+}
+
 int gitconf_take(struct repo *repo, const char *key, const char *value, struct fail *fail)
 {
 	struct gitconf *conf = &repo->conf;
@@ -232,6 +242,8 @@ int gitconf_take(struct repo *repo, const char *key, const char *value, struct f
 		take_core(repo, key + 5, value);
 	else if (!strncmp(key, "extensions.", 11))
 		take_extension(repo, key + 11, value);
+	else if (!strncmp(key, "filter.", 7))
+		take_filter(conf, key + 7);
 	else if (!strncmp(key, "hook.", 5))
 		take_hook(conf, key + 5, value);
 	else if (!strcmp(key, "user.name"))
@@ -292,6 +304,7 @@ void gitconf_release(struct gitconf *conf)
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		free(fields[i]);
+	argv_release(&conf->filters);
 	argv_release(&conf->config_hooks);
 	memset(conf, 0, sizeof(*conf));
 }

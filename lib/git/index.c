@@ -216,6 +216,9 @@ static int read_entries(struct reader *r, const char *path, struct fail *fail)
 						: read_name_plain(r, entry, flags, p)))
 			return fail_set(fail, FAIL_CORRUPT, "index '%s': entry %u of %u is damaged",
 					path, i + 1, index->count);
+		/* An entry that replaces one of the shared index has no name of its own. */
+		if (!entry->name_len)
+			return fail_set(fail, FAIL_ENGINE, "split index");
 		if (entry->name_len >= PATH_MAX)
 			return fail_set(fail, FAIL_ENGINE, "unusual name");
 		if (!known_mode(entry->mode))

@@ -18,7 +18,7 @@
  * index version N, skip-worktree entries, assume-unchanged entries (only where
  * another path has taken their place), submodule, nested repository, filter
  * attribute, working-tree-encoding attribute, gitattributes symlink, missing
- * gitattributes, unusual gitattributes, unusual name.
+ * gitattributes, unusual gitattributes, unusual name, and what ignore_doubt() says.
  *
  * The rooms: walk (directories), walkname (one name), walkpath (named paths),
  * content (reading), convert (line ends, $Id$), attributes, pathcheck.

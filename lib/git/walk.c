@@ -189,7 +189,7 @@ static void settle_rules(struct walk *walk, struct dir *dir)
 	if (state == DIR_OPEN) {
 		dir->rules = dir->has_rules ? read_rules(walk, dir, rules) : rules;
 		if (ignore_doubt(dir->rules))
-			walk_engine(walk, "ignore rule that git versions read differently");
+			walk_engine(walk, ignore_doubt(dir->rules));
 	}
 	__atomic_store_n(&dir->state, state, __ATOMIC_RELEASE);
 }
@@ -218,7 +218,7 @@ void dir_read_attributes(struct walk *walk, int fd, bool maybe)
 	else if (file < 0 || file_read_fd(file, ".gitattributes", RULES_LIMIT, &text, &fail) < 0)
 		walk_engine(walk, "unusual gitattributes");
 	else
-		uses = attributes_in(text.data, text.len);
+		uses = attributes_in(text.data, text.len, &walk->repo->conf.filters);
 	if (file >= 0)
 		close(file);
 	bytes_release(&text);

@@ -67,7 +67,8 @@ void walk_heed_attributes(struct walk *walk, const struct index_entry *entry)
 	pthread_mutex_lock(&walk->handle_mutex);
 	git_oid_fromraw(&id, entry->oid);
 	if (entry->mode != 0160000 && git_blob_lookup(&blob, walk->repo->handle, &id) == 0)
-		uses = attributes_in(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob));
+		uses = attributes_in(git_blob_rawcontent(blob), (size_t)git_blob_rawsize(blob),
+				     &walk->repo->conf.filters);
 	git_blob_free(blob);
 	pthread_mutex_unlock(&walk->handle_mutex);
 	if (attributes_judge(uses, &fail) < 0)

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/openat2.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -92,7 +93,7 @@ int beneath_open_steps(int root, const char *path, int flags)
 	return -1;
 }
 
-int beneath_open(int root, const char *path, int flags)
+static int open_at_once(int root, const char *path, int flags)
 {
 	struct open_how how = {
 		.flags = (uint64_t)with_always(flags),
@@ -103,8 +104,31 @@ int beneath_open(int root, const char *path, int flags)
 	do
 		fd = syscall(SYS_openat2, root, *path ? path : ".", &how, sizeof(how));
 	while (fd < 0 && (errno == EINTR || errno == EAGAIN));
+	return (int)fd;
+}
+
+/* Does a symlink stand at the path itself? */
+static bool is_symlink(int root, const char *path)
+{
+	int fd = open_at_once(root, path, O_PATH);
+	struct stat st;
+	bool yes;
+
+	if (fd < 0)
+		return false;
+	yes = fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
+	close(fd);
+	return yes;
+}
+
+int beneath_open(int root, const char *path, int flags)
+{
+	int fd = open_at_once(root, path, flags);
+
 	/* EPERM: what some sandboxes say to calls that they do not know. */
 	if (fd < 0 && (errno == ENOSYS || errno == EPERM))
 		return beneath_open_steps(root, path, flags);
-	return (int)fd;
+	if (fd < 0 && errno == ENOTDIR && (flags & O_DIRECTORY))
+		errno = is_symlink(root, path) ? ELOOP : ENOTDIR;
+	return fd;
 }

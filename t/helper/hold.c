@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 /*
- * hold: hold a lock until standard input closes.
+ * hold: hold a lock until standard input closes, or has a line.
  *
  *	hold flock <file>...	an exclusive flock on each file (made when absent)
  *	hold dotlock <file>	git's lock on <file>: <file>.lock, made with O_EXCL
@@ -24,13 +24,13 @@ static int complain(const char *path)
 	return 1;
 }
 
-static void until_eof(void)
+static void until_told(void)
 {
 	char c;
 
 	printf("held\n");
 	fclose(stdout);
-	while (read(STDIN_FILENO, &c, 1) > 0)
+	while (read(STDIN_FILENO, &c, 1) > 0 && c != '\n')
 		;
 }
 
@@ -45,7 +45,7 @@ static int hold_flocks(char **paths)
 		if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0)
 			return complain(*paths);
 	}
-	until_eof();
+	until_told();
 	return 0;
 }
 
@@ -61,7 +61,7 @@ static int hold_dotlock(const char *path, bool leave)
 	fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return complain(name);
-	until_eof();
+	until_told();
 	close(fd);
 	if (!leave && unlink(name) < 0)
 		return complain(name);
