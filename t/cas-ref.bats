@@ -439,6 +439,38 @@ verbose() {
     holds refs/heads/main "$B"
 }
 
+@test "cas-ref: closed standard streams are no trouble" {
+    both_engines closed_streams
+}
+closed_streams() {
+    make_commits
+    git-cas-ref refs/x/a "$A" '' <&- >&- 2>&-
+    holds refs/x/a "$A"
+    git-cas-ref refs/x/a "$B" "$A" 2>&-
+    # The answer cannot be given.
+    must_exit 128 sh -c 'exec git-cas-ref "$@" >&-' - refs/x/a "$C" "$A"
+    holds refs/x/a "$B"
+    no_debris
+}
+
+@test "F4: interlock.durability = full syncs the ref and its directory, by either way" {
+    requires strace
+    both_engines durable
+}
+durable() {
+    make_commits
+    git config interlock.durability full
+    must strace -f -o trace -e trace=fsync,fdatasync,syncfs,rename,renameat git-cas-ref refs/x/a "$A" ''
+    # One before the ref is in place, one after it.
+    assert_match "$(grep -o 'fsync\|syncfs\|rename' trace | uniq | tr '\n' ' ')" \
+        'fsync rename (fsync|syncfs) $'
+    git config interlock.durability process
+    must strace -f -o trace -e trace=fsync,fdatasync,syncfs git-cas-ref refs/x/b "$A" ''
+    refute grep -q 'sync' trace
+    git config interlock.durability some
+    must_exit 129 git cas-ref refs/x/a "$B" "$A"
+}
+
 # ---- locks ------------------------------------------------------------------------------
 
 @test "D18: somebody else's lock is waited for, named, and never broken: 75" {
