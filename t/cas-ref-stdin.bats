@@ -37,7 +37,7 @@ feed_z() { # <status> <field>...
 }
 
 nothing_written() {
-    assert_equal "$(git for-each-ref --format='%(refname)')" "${1:-refs/heads/main}"
+    assert_equal "$(git for-each-ref --format='%(refname)')" refs/heads/main
     assert_equal "$(debris)" ""
 }
 

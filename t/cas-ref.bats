@@ -280,7 +280,7 @@ places() {
     holds refs/x/inside "$A"
     git worktree add -q --detach ../linked "$C"
     (
-        cd ../linked
+        cd ../linked || exit
         must git cas-ref refs/x/linked "$A" ''
         must git cas-ref HEAD "$B" "$C"
         assert_equal "$(git rev-parse HEAD)" "$B"
@@ -588,7 +588,7 @@ held_flock() {
     make_commits
     git worktree add -q -b topic ../linked "$A"
     (
-        cd ../linked
+        cd ../linked || exit
         try strace -f -o trace -e inject=renameat:signal=KILL:when=1 \
             git-cas-ref refs/heads/topic "$B" "$A"
         assert_equal "$status" 137
@@ -697,7 +697,7 @@ full_disk() {
     mkdir small
     mount -t tmpfs -o size=600k none small 3>&- || skip "requires root"
     MOUNTED="$MOUNTED $PWD/small"
-    cd small
+    cd small || return
     make_commits
     git update-ref refs/x/a "$A"
     must git cas-ref refs/x/a "$B" "$A"
