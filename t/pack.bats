@@ -8,6 +8,9 @@ load helpers
 
 SAVES=$B/t/unit/test-pack
 
+# Variants take every third call; PACK_STEP=1 takes all.
+STEP=${PACK_STEP:-3}
+
 # A repository with seven saves: the first of the next ones starts a merge, and a
 # multi-pack-index names what is merged.
 seven_saves() {
@@ -55,10 +58,10 @@ check_clean() {
     cd ..
 }
 
-killed() {
+killed() { # <step>
     seven_saves
     local n
-    for ((n = first; n <= last; n += 1)); do
+    for ((n = first; n <= last; n += $1)); do
         round "$n" "$HELPER/killat" -n "$n" -o /dev/null -- "$SAVES" saves 8 2 || return
         check_clean || flunk "killed at call $n"
     done
@@ -66,27 +69,29 @@ killed() {
 
 @test "F1: killed at each system call, a pack writer loses nothing and leaves nothing" {
     requires ptrace
-    HASH=sha1 in_variant native sha1 killed
+    HASH=sha1 in_variant native sha1 killed 1
 }
 
 @test "F1: the same with SHA-256" {
     requires ptrace sha256
-    HASH=sha256 in_variant git sha256 killed
+    HASH=sha256 in_variant git sha256 killed "$STEP"
 }
 
 @test "F1: the same where files cannot be unnamed" {
     requires ptrace
-    export TEST_PACK_NAMED=1
-    HASH=sha1 in_variant native sha1 killed
+    TEST_PACK_NAMED=1 HASH=sha1 in_variant native sha1 killed "$STEP"
 }
 
-failing() { # <errno>...
+failing() { # <step> <errno>...
     seven_saves
-    local n error
+    local n error step=$1
+    shift
     for error; do
-        for ((n = first; n <= last; n += 1)); do
-            round "$n" "$HELPER/killat" -n "$n" --inject="$error" -o /dev/null -- \
+        for ((n = first; n <= last; n += step)); do
+            round "$n" "$HELPER/killat" -n "$n" --inject="$error" -o ../report -- \
                 "$SAVES" saves 8 2 || return
+            # Memory that runs out ends a program; a brk that fails is nothing the kernel does.
+            ! grep -Eq ' (brk|mmap)$' report || continue
             # It may be a call whose failure changes nothing; else it is said.
             [ "$result" -le 1 ] || flunk "$error at call $n: exit status $result"
             [ "$result" = 0 ] || grep -q '^test-pack: .' now/err ||
@@ -98,13 +103,12 @@ failing() { # <errno>...
 
 @test "F2: no failing system call makes a false acknowledgement" {
     requires ptrace
-    HASH=sha1 in_variant native sha1 failing ENOSPC EIO
+    HASH=sha1 in_variant native sha1 failing "$STEP" ENOSPC EIO
 }
 
 @test "F2: the same where files cannot be unnamed" {
     requires ptrace
-    export TEST_PACK_NAMED=1
-    HASH=sha1 in_variant native sha1 failing ENOSPC EINTR
+    TEST_PACK_NAMED=1 HASH=sha1 in_variant native sha1 failing "$STEP" ENOSPC EINTR
 }
 
 # An objects/pack on a file system without room: nothing is left there.
