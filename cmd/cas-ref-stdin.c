@@ -60,7 +60,8 @@ static int compare_edits(const void *a, const void *b)
 
 static int check_twice(struct session *s, struct fail *fail)
 {
-	qsort(s->edits, s->count, sizeof(*s->edits), compare_edits);
+	if (s->count)
+		qsort(s->edits, s->count, sizeof(*s->edits), compare_edits);
 	for (size_t i = 1; i < s->count; i++)
 		if (!compare_edits(&s->edits[i], &s->edits[i - 1]))
 			return fail_set(fail, FAIL_USAGE,

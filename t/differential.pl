@@ -891,7 +891,7 @@ my %ITEM = (
         before => sub {
             my ($c) = @_;
             $c->{extensions} .= "\tpartialClone = origin\n";
-            config($c, "[remote \"origin\"]\n\turl = /nonexistent\n\tpromisor = true\n");
+            config($c, "[remote \"origin\"]\n\turl = /nonexistent\n\tpromisor = true\n\tpartialclonefilter = blob:none\n");
         },
     },
 );

@@ -454,7 +454,7 @@ unrelated_ref() {
     make_repo
     local i head
     head=$(git rev-parse HEAD)
-    for i in $(seq 20); do git update-ref "refs/test/$i" "$head"; done
+    for i in $(seq 8); do git update-ref "refs/test/$i" "$head"; done
     git pack-refs --all --prune
     # Packed and loose refs come and go beside the deletes.
     (
@@ -466,13 +466,13 @@ unrelated_ref() {
         done
     ) 3>&- &
     BG_PIDS+=($!)
-    for i in $(seq 20); do
+    for i in $(seq 8); do
         must git-cas-ref --timeout 20s --delete "refs/test/$i" "$head"
     done
     touch ../stop
     wait
     assert_at_least "$(wc -l <../kept)" 3 'rounds beside'
-    echo "# note: ${VARIANT}: 20 deletes beside $(wc -l <../kept) new refs packed" >&3
+    echo "# note: ${VARIANT}: 8 deletes beside $(wc -l <../kept) new refs packed" >&3
     while read -r i; do
         assert_equal "$(git rev-parse -q --verify "refs/keep/$i")" "$head" "refs/keep/$i"
     done <../kept
@@ -579,7 +579,7 @@ terminated() {
     new=$(git commit-tree -m new 'HEAD^{tree}')
     "$HELPER/killat" -o ../report -- git-cas-ref refs/test/x "$new" HEAD
     total=$(sed -n 's/^calls //p' ../report)
-    for ((n = 1; n <= total; n += 1 + total / 60)); do
+    for ((n = 1; n <= total; n += 1 + total / 20)); do
         git update-ref refs/test/x HEAD
         "$HELPER/killat" -n "$n" --signal=TERM -- git-cas-ref refs/test/x "$new" HEAD || :
         # Whatever it left, the next one heals.

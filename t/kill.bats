@@ -9,7 +9,7 @@ load helpers
 sweep() {
     requires ptrace
     local seed=${KILL_SEED:-$((RANDOM + 1))}
-    try "$TOP/t/stress/kill-sweep.sh" --sample "${KILL_POINTS:-30}" --offset "$seed" "$@"
+    try "$TOP/t/stress/kill-sweep.sh" --sample "${KILL_POINTS:-12}" --offset "$seed" "$@"
     # shellcheck disable=SC2154
     echo "# note: seed $seed: $output" >&3
     assert_equal "$status" 0
@@ -57,7 +57,7 @@ sweep() {
 @test "F1: git update-ref, killed, leaves a lock that nobody heals: the sweep sees it" {
     requires ptrace
     # The same machine on git's own swap must find what is wrong with it.
-    try "$TOP/t/stress/kill-sweep.sh" --op update-ref --engine git
+    try "$TOP/t/stress/kill-sweep.sh" --op update-ref --engine git --sample 60
     echo "# note: naive: $output" >&3
     assert_equal "$status" 1
     assert_match "$output" ' [1-9][0-9]* wrong'

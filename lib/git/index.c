@@ -188,17 +188,46 @@ static bool measure_packed(struct reader *r, size_t *total)
 	return true;
 }
 
-/* Is `b` a name that git would put behind `a`? */
-static bool in_order(const struct index_entry *a, const struct index_entry *b)
+/* How many bytes two names have in common at their start, up to `limit`. */
+static size_t common_length(const char *a, const char *b, size_t limit)
 {
-	int cmp = memcmp(a->name, b->name, size_min(a->name_len, b->name_len));
+	size_t n = 0;
 
-	if (cmp)
-		return cmp < 0;
-	if (a->name_len != b->name_len)
-		return a->name_len < b->name_len;
-	/* Several stages of one path, but never beside a merged one. */
-	return a->stage && a->stage < b->stage;
+	for (; n + sizeof(uint64_t) <= limit; n += sizeof(uint64_t)) {
+		uint64_t x, y;
+
+		memcpy(&x, a + n, sizeof(x));
+		memcpy(&y, b + n, sizeof(y));
+		if (x != y)
+			break;
+	}
+	while (n < limit && a[n] == b[n])
+		n++;
+	return n;
+}
+
+/*
+ * Would git put `entry` behind the one before it, and does its name stay below
+ * the work tree? What it has in common with that name was looked at already.
+ */
+static bool in_place(const struct index_entry *before, const struct index_entry *entry)
+{
+	size_t same = 0;
+
+	if (before) {
+		same = common_length(before->name, entry->name,
+				     size_min(before->name_len, entry->name_len));
+		if (same == entry->name_len)
+			/* Several stages of one path, but never beside a merged one. */
+			return same == before->name_len && before->stage &&
+			       before->stage < entry->stage;
+		if (same < before->name_len &&
+		    (unsigned char)before->name[same] > (unsigned char)entry->name[same])
+			return false;
+	}
+	while (same && entry->name[same - 1] != '/')
+		same--;
+	return path_stays_below(entry->name + same, entry->name_len - same);
 }
 
 static int read_entries(struct reader *r, const char *path, struct fail *fail)
@@ -227,8 +256,7 @@ static int read_entries(struct reader *r, const char *path, struct fail *fail)
 						? "sparse index"
 						: "index '%s': entry %u has an impossible mode",
 					path, i + 1);
-		if (!path_stays_below(entry->name, entry->name_len) ||
-		    (i && !in_order(entry - 1, entry)))
+		if (!in_place(i ? entry - 1 : NULL, entry))
 			return fail_set(fail, FAIL_CORRUPT,
 					"index '%s': entry %u of %u is out of place", path, i + 1,
 					index->count);

@@ -48,10 +48,12 @@ static int create(struct repo *repo, struct reflog *log, struct fail *fail)
 {
 	int flags = O_WRONLY | O_APPEND | O_CREAT | O_EXCL;
 	char *parent = mem_dup(log->path, (size_t)(strrchr(log->path, '/') - log->path));
+	int fd = -1;
 
 	if (file_make_dirs(repo->common_fd, parent, &repo->modes, fail) == 0)
-		log->fd = file_open(repo->common_fd, log->path, flags, &repo->modes, fail);
-	log->created = log->fd >= 0;
+		fd = file_open(repo->common_fd, log->path, flags, &repo->modes, fail);
+	log->created = fd >= 0;
+	log->fd = fd >= 0 ? fd : -1;
 	free(parent);
 	return fail->kind;
 }
@@ -60,14 +62,16 @@ static int create(struct repo *repo, struct reflog *log, struct fail *fail)
 static int open_existing(struct repo *repo, struct reflog *log, struct fail *fail)
 {
 	int dir = repo->common_fd;
+	int fd = file_open(dir, log->path, O_WRONLY | O_APPEND, NULL, fail);
 
-	log->fd = file_open(dir, log->path, O_WRONLY | O_APPEND, NULL, fail);
 	/* An empty directory is what refs below this name have left. */
-	if (log->fd == FAIL_CORRUPT && reflog_clear_dirs(dir, log->path)) {
+	if (fd == FAIL_CORRUPT && reflog_clear_dirs(dir, log->path)) {
 		fail_clear(fail);
 		return fail_set(fail, FAIL_GONE, "no reflog '%s'", log->path);
 	}
-	return log->fd < 0 ? fail->kind : 0;
+	if (fd >= 0)
+		log->fd = fd;
+	return fail->kind;
 }
 
 int reflog_open(struct repo *repo, const char *name, bool force, struct reflog *log,

@@ -407,12 +407,12 @@ int scan_run(struct repo *repo, const struct scan_options *options, struct scan 
 		return fail->kind;
 	if (out->index.skip_worktree_count)
 		return fail_set(fail, FAIL_ENGINE, "skip-worktree entries");
-	if (options->cache && options->paths)
-		statcache_keep(options->cache);
 	if (walk_open(&walk, repo, options, &out->index, fail) == 0 && walk_run(&walk) == 0 &&
 	    settle_candidates(&walk) == 0) {
 		gather(&walk, out);
 		sort_result(out);
+		if (options->cache && !options->paths)
+			statcache_forget_unseen(options->cache);
 	}
 	walk_close(&walk);
 	return fail->kind;

@@ -21,7 +21,7 @@
  * none; open addressing), `count` lines, then their names. Numbers are in the
  * machine's own order: `order` tells when the file came from another machine.
  */
-#define VERSION 1
+#define VERSION 2
 #define ORDER_MARK 0x01020304u
 #define MIN_AGE_NS ((int64_t)2 * 1000 * 1000 * 1000)
 
@@ -35,7 +35,7 @@ struct header {
 	uint32_t count;
 	uint64_t buckets; /* a power of two, more than count */
 	uint64_t names_len;
-	uint64_t seed; /* of the hash, so that nobody can choose names that collide */
+	uint64_t seed; /* of the hashes, so that nobody can choose names that collide */
 	uint64_t check;
 };
 
@@ -47,15 +47,19 @@ struct line {
 	uint32_t mode;
 	uint32_t plain;
 	uint64_t name_at;
-	uint64_t name_len;
-	uint8_t oid[OID_RAW_MAX];
-	uint64_t check; /* of everything above and the name */
+	uint32_t name_len;
+	uint32_t extras_len; /* of a directory; they follow the name */
+	union {
+		uint8_t oid[OID_RAW_MAX];
+		uint64_t digest; /* of a directory */
+	} u;
+	uint64_t check; /* of everything above, the name and the extras */
 };
 
 /* A line that this run adds. */
 struct added {
 	struct line line;
-	const char *name;
+	const char *name; /* and the extras behind it */
 };
 
 enum mark {
@@ -68,7 +72,7 @@ struct statcache {
 	char *name; /* of the file, in interlock/cache */
 	enum hash_algo algo;
 	int64_t opened_ns; /* CLOCK_REALTIME */
-	bool keep;
+	bool forget;	   /* the lines that are UNSEEN */
 
 	void *map;
 	size_t map_len;
@@ -113,9 +117,15 @@ static uint64_t header_check(const struct header *header)
 	return mix(VERSION, header, offsetof(struct header, check));
 }
 
-static uint64_t line_check(const struct line *line, const char *name)
+static size_t text_len(const struct line *line)
 {
-	return mix(mix(VERSION, line, offsetof(struct line, check)), name, line->name_len);
+	return (size_t)line->name_len + line->extras_len;
+}
+
+/* `text` is the name and the extras. */
+static uint64_t line_check(const struct line *line, const char *text)
+{
+	return mix(mix(VERSION, line, offsetof(struct line, check)), text, text_len(line));
 }
 
 /* ---- reading ------------------------------------------------------------------------- */
@@ -188,6 +198,8 @@ struct statcache *statcache_open(struct repo *repo)
 	cache->algo = repo->algo;
 	cache->opened_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	pthread_mutex_init(&cache->mutex, NULL);
+	/* It stays through all rewritings of the file: the digests depend on it. */
+	arc4random_buf(&cache->header.seed, sizeof(cache->header.seed));
 	read_file(cache, repo->common_fd);
 	return cache;
 }
@@ -206,9 +218,9 @@ void statcache_free(struct statcache *cache)
 	free(cache);
 }
 
-void statcache_keep(struct statcache *cache)
+void statcache_forget_unseen(struct statcache *cache)
 {
-	cache->keep = true;
+	cache->forget = true;
 }
 
 /* The stat data and the path in a line's form; id, position and checksum are left zero. */
@@ -223,7 +235,7 @@ static void make_line(struct line *line, uint64_t hash, size_t len, const struct
 	line->ctime_sec = st->st_ctim.tv_sec;
 	line->ctime_nsec = (uint32_t)st->st_ctim.tv_nsec;
 	line->mode = st->st_mode;
-	line->name_len = len;
+	line->name_len = (uint32_t)len;
 }
 
 static bool same_stat(const struct line *a, const struct line *b)
@@ -233,7 +245,19 @@ static bool same_stat(const struct line *a, const struct line *b)
 	       a->ctime_nsec == b->ctime_nsec && a->mode == b->mode;
 }
 
-/* The line of a path, or NULL. A damaged one is as good as none. */
+/* Where a line's name and extras are; NULL for one that is damaged. */
+static const char *line_text(const struct statcache *cache, const struct line *line)
+{
+	const char *text = cache->names + line->name_at;
+
+	if (line->name_at > cache->header.names_len ||
+	    text_len(line) > cache->header.names_len - line->name_at ||
+	    line->check != line_check(line, text))
+		return NULL;
+	return text;
+}
+
+/* The line of a path, or NULL; a damaged one is as good as none. */
 static const struct line *lookup(const struct statcache *cache, uint64_t hash, const char *path,
 				 size_t len)
 {
@@ -244,16 +268,18 @@ static const struct line *lookup(const struct statcache *cache, uint64_t hash, c
 	for (uint64_t i = 0; i <= mask; i++) {
 		uint32_t at = cache->table[(hash + i) & mask];
 		const struct line *line;
+		const char *text;
 
 		if (!at || at > cache->header.count)
 			return NULL;
 		line = &cache->lines[at - 1];
-		if (line->hash != hash || line->name_len != len ||
-		    line->name_at > cache->header.names_len ||
-		    len > cache->header.names_len - line->name_at ||
-		    memcmp(cache->names + line->name_at, path, len) != 0)
+		if (line->hash != hash || line->name_len != len)
 			continue;
-		return line->check == line_check(line, path) ? line : NULL;
+		text = line_text(cache, line);
+		if (!text)
+			return NULL;
+		if (!memcmp(text, path, len))
+			return line;
 	}
 	return NULL;
 }
@@ -274,8 +300,40 @@ bool statcache_find(struct statcache *cache, const char *path, size_t len, const
 	if (!line || !same_stat(line, &want))
 		return false;
 	set_mark(cache, line, FOUND);
-	oid_from_raw(cache->algo, line->oid, oid);
+	oid_from_raw(cache->algo, line->u.oid, oid);
 	*plain = line->plain;
+	return true;
+}
+
+uint64_t statcache_seed(const struct statcache *cache)
+{
+	return cache->header.seed;
+}
+
+uint64_t statcache_digest(uint64_t digest, const char *name, size_t len, bool is_dir)
+{
+	return mix_word(mix(digest, name, len), is_dir);
+}
+
+bool statcache_knows(const struct statcache *cache, const char *path, size_t len)
+{
+	return lookup(cache, mix(cache->header.seed, path, len), path, len);
+}
+
+bool statcache_find_dir(struct statcache *cache, const char *path, size_t len,
+			const struct stat *st, uint64_t digest, const char **extras,
+			size_t *extras_len)
+{
+	uint64_t hash = mix(cache->header.seed, path, len);
+	const struct line *line = lookup(cache, hash, path, len);
+	struct line want;
+
+	make_line(&want, hash, len, st);
+	if (!line || !same_stat(line, &want) || line->u.digest != digest)
+		return false;
+	set_mark(cache, line, FOUND);
+	*extras = cache->names + line->name_at + len;
+	*extras_len = line->extras_len;
 	return true;
 }
 
@@ -290,35 +348,65 @@ static bool old_enough(const struct statcache *cache, const struct timespec *ts)
 	return ns + ts->tv_nsec <= cache->opened_ns - MIN_AGE_NS;
 }
 
-void statcache_add(struct statcache *cache, const char *path, size_t len, const struct stat *st,
-		   const struct oid *oid, bool plain)
+/* Is the stat data such that a later change of the path must show in it? */
+static bool settled(const struct statcache *cache, const struct stat *st)
 {
-	uint64_t hash = mix(cache->header.seed, path, len);
-	const struct line *old = lookup(cache, hash, path, len);
+	return old_enough(cache, &st->st_mtim) && old_enough(cache, &st->st_ctim);
+}
+
+/* Takes a line over: its id or digest is filled, name and extras are copied. */
+static void add_line(struct statcache *cache, const struct line *line, const char *path,
+		     const char *extras)
+{
+	const struct line *old = lookup(cache, line->hash, path, line->name_len);
 	struct added *added;
-	char *name;
+	char *text;
 
 	if (old)
 		set_mark(cache, old, REPLACED);
-	if (!old_enough(cache, &st->st_mtim) || !old_enough(cache, &st->st_ctim))
-		return;
 	pthread_mutex_lock(&cache->mutex);
 	MEM_GROW(cache->added, cache->added_cap, cache->added_count + 1);
 	added = &cache->added[cache->added_count++];
-	name = arena_alloc(&cache->arena, len);
-	memcpy(name, path, len);
-	added->name = name;
-	make_line(&added->line, hash, len, st);
-	added->line.plain = plain;
-	memcpy(added->line.oid, oid->raw, OID_RAW_MAX);
+	text = arena_alloc(&cache->arena, text_len(line));
+	memcpy(text, path, line->name_len);
+	if (line->extras_len)
+		memcpy(text + line->name_len, extras, line->extras_len);
+	added->name = text;
+	added->line = *line;
 	pthread_mutex_unlock(&cache->mutex);
+}
+
+void statcache_add(struct statcache *cache, const char *path, size_t len, const struct stat *st,
+		   const struct oid *oid, bool plain)
+{
+	struct line line;
+
+	if (!settled(cache, st))
+		return;
+	make_line(&line, mix(cache->header.seed, path, len), len, st);
+	line.plain = plain;
+	memcpy(line.u.oid, oid->raw, OID_RAW_MAX);
+	add_line(cache, &line, path, NULL);
+}
+
+void statcache_add_dir(struct statcache *cache, const char *path, size_t len, const struct stat *st,
+		       uint64_t digest, const char *extras, size_t extras_len)
+{
+	struct line line;
+
+	if (!settled(cache, st))
+		return;
+	make_line(&line, mix(cache->header.seed, path, len), len, st);
+	line.u.digest = digest;
+	line.extras_len = (uint32_t)extras_len;
+	add_line(cache, &line, path, extras);
 }
 
 /* ---- writing ---------------------------------------------------------------------------- */
 
 static bool stays(const struct statcache *cache, uint32_t i)
 {
-	return cache->marks[i] == FOUND || (cache->marks[i] == UNSEEN && cache->keep);
+	return cache->marks[i] == FOUND || (cache->marks[i] == UNSEEN && !cache->forget);
 }
 
 static uint32_t count_staying(const struct statcache *cache)
@@ -333,12 +421,16 @@ static uint32_t count_staying(const struct statcache *cache)
 /* Would the next few scans save more by the new lines than writing the file takes? */
 static bool worth_writing(const struct statcache *cache, uint32_t staying)
 {
-	/* Microseconds, roughly: to open a file, to hash a KiB, to write a KiB. */
-	const uint64_t open_us = 20, hash_kib_us = 3, write_us = 200, write_kib_us = 1;
+	/* Microseconds, roughly. */
+	const uint64_t list_us = 10, open_us = 20, hash_kib_us = 3;
+	const uint64_t write_us = 200, write_kib_us = 1;
 	uint64_t gain = 0, cost;
 
-	for (size_t i = 0; i < cache->added_count; i++)
-		gain += open_us + cache->added[i].line.size / 1024 * hash_kib_us;
+	for (size_t i = 0; i < cache->added_count; i++) {
+		const struct line *line = &cache->added[i].line;
+
+		gain += S_ISDIR(line->mode) ? list_us : open_us + line->size / 1024 * hash_kib_us;
+	}
 	cost = write_us +
 	       (staying + cache->added_count) * (sizeof(struct line) + 64) / 1024 * write_kib_us;
 	if (cache->added_count)
@@ -355,36 +447,29 @@ struct writer {
 };
 
 /* Puts a line into the new file; a path that is there already is replaced. */
-static void put(struct writer *w, const struct line *line, const char *name)
+static void put(struct writer *w, const struct line *line, const char *text)
 {
 	uint64_t mask = w->header.buckets - 1;
+	uint64_t at = line->hash & mask;
 	struct line *out = NULL;
-	uint64_t hash = mix(w->header.seed, name, line->name_len);
-	uint64_t at;
 
-	for (at = hash & mask; w->table[at]; at = (at + 1) & mask) {
+	for (; w->table[at]; at = (at + 1) & mask) {
 		struct line *other = &w->lines[w->table[at] - 1];
 
-		if (other->hash == hash && other->name_len == line->name_len &&
-		    !memcmp(w->names.data + other->name_at, name, line->name_len)) {
+		if (other->hash == line->hash && other->name_len == line->name_len &&
+		    !memcmp(w->names.data + other->name_at, text, line->name_len)) {
 			out = other;
 			break;
 		}
 	}
-	if (out) {
-		uint64_t name_at = out->name_at;
-
-		*out = *line;
-		out->name_at = name_at;
-	} else {
+	if (!out) {
 		out = &w->lines[w->header.count++];
 		w->table[at] = w->header.count;
-		*out = *line;
-		out->name_at = w->names.len;
-		bytes_add(&w->names, name, line->name_len);
 	}
-	out->hash = hash;
-	out->check = line_check(out, name);
+	*out = *line;
+	out->name_at = w->names.len;
+	bytes_add(&w->names, text, text_len(line));
+	out->check = line_check(out, text);
 }
 
 static void fill(struct statcache *cache, struct writer *w, size_t most)
@@ -392,19 +477,18 @@ static void fill(struct statcache *cache, struct writer *w, size_t most)
 	w->header.version = VERSION;
 	w->header.order = ORDER_MARK;
 	w->header.algo = cache->algo;
+	w->header.seed = cache->header.seed;
 	memcpy(w->header.magic, magic, sizeof(magic));
-	arc4random_buf(&w->header.seed, sizeof(w->header.seed));
 	for (w->header.buckets = 16; w->header.buckets < most * 2;)
 		w->header.buckets *= 2;
 	w->table = mem_array(w->header.buckets, sizeof(*w->table));
 	w->lines = mem_array(most, sizeof(*w->lines));
 	for (uint32_t i = 0; i < cache->header.count; i++) {
 		const struct line *line = &cache->lines[i];
+		const char *text = stays(cache, i) ? line_text(cache, line) : NULL;
 
-		if (stays(cache, i) && line->name_at <= cache->header.names_len &&
-		    line->name_len <= cache->header.names_len - line->name_at &&
-		    line->check == line_check(line, cache->names + line->name_at))
-			put(w, line, cache->names + line->name_at);
+		if (text && line->hash == mix(cache->header.seed, text, line->name_len))
+			put(w, line, text);
 	}
 	for (size_t i = 0; i < cache->added_count; i++)
 		put(w, &cache->added[i].line, cache->added[i].name);

@@ -5,17 +5,23 @@
 #include "beneath.h"
 #include "file.h"
 #include "repo.h"
+#include "statcache.h"
 #include "walkdir.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define DIRENTS_ROOM ((size_t)32 * 1024)
 #define RULES_LIMIT ((size_t)64 * 1024 * 1024)
+
+/* A directory with more names than this that the index does not have is read each time. */
+#define EXTRAS_LIMIT ((size_t)8 * 1024)
 
 /* ---- the walk as a whole -------------------------------------------------------- */
 
@@ -24,6 +30,25 @@ static void run_job(UNUSED struct crew *crew, unsigned worker, void *job)
 	struct walk_job *j = job;
 
 	j->run(j->walk, worker, j);
+}
+
+/*
+ * Network file systems, overlays and FAT have ideas of their own about the
+ * times of a directory; on these it is the kernel that keeps them.
+ */
+static void judge_file_system(struct walk *walk)
+{
+	static const unsigned long trusted[] = {EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC,
+						BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC};
+	struct statfs fs;
+	struct stat st;
+
+	if (!walk->options->cache || fstatfs(walk->root, &fs) < 0 || fstat(walk->root, &st) < 0)
+		return;
+	walk->device = st.st_dev;
+	for (size_t i = 0; i < ARRAY_SIZE(trusted); i++)
+		if ((unsigned long)fs.f_type == trusted[i])
+			walk->trust_times = true;
 }
 
 int walk_open(struct walk *walk, struct repo *repo, const struct scan_options *options,
@@ -37,11 +62,14 @@ int walk_open(struct walk *walk, struct repo *repo, const struct scan_options *o
 	walk->crew = crew_new(0, run_job);
 	walk->part_count = crew_size(walk->crew);
 	walk->parts = mem_array(walk->part_count, sizeof(*walk->parts));
-	for (unsigned i = 0; i < walk->part_count; i++)
+	for (unsigned i = 0; i < walk->part_count; i++) {
 		bytes_init(&walk->parts[i].path);
+		bytes_init(&walk->parts[i].extras);
+	}
 	walk->root = open(repo->work_tree, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (walk->root < 0)
 		return fail_errno(fail, "open '%s'", repo->work_tree);
+	judge_file_system(walk);
 	if (attributes_outside(repo, &walk->uses, fail) < 0 ||
 	    attributes_judge(walk->uses, fail) < 0)
 		return fail->kind;
@@ -61,6 +89,8 @@ static void release_part(struct walk_part *part)
 	free(part->candidates);
 	free(part->dirents);
 	free(part->names);
+	free(part->children);
+	bytes_release(&part->extras);
 	arena_release(&part->arena);
 	bytes_release(&part->path);
 }
@@ -328,7 +358,24 @@ static void add_name(struct walk_part *part, const char *name, size_t len, bool 
 	listed->key = sort_key(name, len, is_dir);
 }
 
-/* Turns what the kernel said into sorted names; heeds those that mean something to git. */
+/* Names that mean something to git. False for ".git", which is never one of ours. */
+static bool heed_name(const struct place *place, const char *name, size_t len)
+{
+	if (name[0] != '.' || name[1] != 'g')
+		return true;
+	if (len == 4 && !memcmp(name, ".git", 4)) {
+		if (place->dir->path_len)
+			walk_engine(place->walk, "nested repository");
+		return false;
+	}
+	if (len == 10 && !memcmp(name, ".gitignore", 10))
+		place->dir->has_rules = true;
+	else if (len == 14 && !memcmp(name, ".gitattributes", 14))
+		dir_read_attributes(place->walk, place->fd, false);
+	return true;
+}
+
+/* Turns what the kernel said into sorted names. */
 static void take_names(const struct place *place)
 {
 	struct walk_part *part = place->part;
@@ -337,50 +384,34 @@ static void take_names(const struct place *place)
 	for (size_t at = 0; at < part->dirents_len;) {
 		const struct dirent64 *ent = (const void *)(part->dirents + at);
 		const char *name = ent->d_name;
+		size_t len = strlen(name);
 
 		at += ent->d_reclen;
-		if (name[0] == '.') {
-			if (!name[1] || (name[1] == '.' && !name[2]))
-				continue;
-			if (!strcmp(name, ".git")) {
-				if (place->dir->path_len)
-					walk_engine(place->walk, "nested repository");
-				continue;
-			}
-			if (!strcmp(name, ".gitignore"))
-				place->dir->has_rules = true;
-			else if (!strcmp(name, ".gitattributes"))
-				dir_read_attributes(place->walk, place->fd, false);
-		}
-		add_name(part, name, strlen(name), is_directory(place->fd, ent));
+		if (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.')))
+			continue;
+		if (heed_name(place, name, len))
+			add_name(part, name, len, is_directory(place->fd, ent));
 	}
 	sort_names(part->names, part->name_count);
 }
 
 /* ---- merging it with the index --------------------------------------------------------- */
 
-/* What the index has in a directory at one position: a path's entries, or a directory's. */
+/* What the index has in a directory under one name: a path's entries, or a directory's. */
 struct child {
 	struct listed as;
 	uint32_t low, high;
 };
 
-/* Version 2 and 3 names are packed in the mapping: this leads to the next one's stat data. */
-static bool next_child(const struct place *place, uint32_t at, struct child *child)
+static void take_child(const struct index *index, const struct dir *dir, uint32_t at,
+		       struct child *child)
 {
-	const struct index *index = place->walk->index;
-	const struct dir *dir = place->dir;
 	size_t skip = dir->path_len ? dir->path_len + 1 : 0;
-	const struct index_entry *entry;
-	const char *name, *slash;
-	size_t len;
+	const struct index_entry *entry = &index->entries[at];
+	const char *name = entry->name + skip;
+	size_t len = entry->name_len - skip;
+	const char *slash = memchr(name, '/', len);
 
-	if (at == dir->high)
-		return false;
-	entry = &index->entries[at];
-	name = entry->name + skip;
-	len = entry->name_len - skip;
-	slash = memchr(name, '/', len);
 	child->low = at;
 	if (slash) {
 		len = (size_t)(slash - name);
@@ -392,7 +423,21 @@ static bool next_child(const struct place *place, uint32_t at, struct child *chi
 	child->as.len = (uint32_t)len;
 	child->as.is_dir = slash;
 	child->as.key = sort_key(name, len, slash);
-	return true;
+}
+
+static void take_children(const struct place *place)
+{
+	struct walk_part *part = place->part;
+
+	part->child_count = 0;
+	for (uint32_t at = place->dir->low; at < place->dir->high;) {
+		struct child *child;
+
+		MEM_GROW(part->children, part->child_cap, part->child_count + 1);
+		child = &part->children[part->child_count++];
+		take_child(place->walk->index, place->dir, at, child);
+		at = child->high;
+	}
 }
 
 static void add_tracked_dir(const struct place *place, const struct child *child)
@@ -420,29 +465,107 @@ static void only_in_index(const struct place *place, const struct child *child)
 		name_tracked(place, child->low, child->high - child->low, false);
 }
 
-static void merge(const struct place *place)
+static void add_extra(struct walk_part *part, const struct listed *name)
+{
+	if (part->extras.len > EXTRAS_LIMIT)
+		return;
+	bytes_addc(&part->extras, name->is_dir ? 'd' : 'f');
+	bytes_add(&part->extras, name->name, name->len);
+	bytes_addc(&part->extras, '\0');
+}
+
+/* Returns whether the directory has all names that the index has. */
+static bool merge(const struct place *place)
+{
+	struct walk_part *part = place->part;
+	size_t i = 0, k = 0;
+	bool all = true;
+
+	bytes_clear(&part->extras);
+	while (!walk_stopped(place->walk) && (k < part->child_count || i < part->name_count)) {
+		const struct child *child = &part->children[k];
+		const struct listed *name = &part->names[i];
+		int cmp = k == part->child_count  ? -1
+			  : i == part->name_count ? 1
+						  : compare_listed(name, &child->as);
+
+		if (!cmp) {
+			matched(place, child);
+		} else if (cmp < 0) {
+			add_extra(part, name);
+			name_untracked(place, name->name, name->len, name->is_dir);
+		} else {
+			all = false;
+			only_in_index(place, child);
+		}
+		i += cmp <= 0;
+		k += cmp >= 0;
+	}
+	return all && !walk_stopped(place->walk);
+}
+
+/* ---- directories that need no reading ------------------------------------------------------- */
+
+static uint64_t digest_children(const struct place *place)
 {
 	const struct walk_part *part = place->part;
-	uint32_t at = place->dir->low;
-	size_t i = 0;
-	struct child child;
-	bool have = next_child(place, at, &child);
+	uint64_t digest = statcache_seed(place->walk->options->cache);
 
-	while (!walk_stopped(place->walk) && (have || i < part->name_count)) {
-		const struct listed *name = &part->names[i];
-		int cmp = !have ? -1 : i == part->name_count ? 1 : compare_listed(name, &child.as);
+	for (size_t i = 0; i < part->child_count; i++) {
+		const struct listed *as = &part->children[i].as;
 
-		if (!cmp)
-			matched(place, &child);
-		else if (cmp < 0)
-			name_untracked(place, name->name, name->len, name->is_dir);
-		else
-			only_in_index(place, &child);
-		if (cmp <= 0)
-			i++;
-		if (cmp >= 0)
-			have = next_child(place, child.high, &child);
+		digest = statcache_digest(digest, as->name, as->len, as->is_dir);
 	}
+	return digest;
+}
+
+/* One of the names that it held besides the index's; returns the next one. */
+static const char *next_extra(const char *extra, const char *end, struct listed *out)
+{
+	out->name = extra + 1;
+	out->len = (uint32_t)strnlen(out->name, (size_t)(end - out->name));
+	out->is_dir = *extra == 'd';
+	return out->name + out->len + 1;
+}
+
+/* True when the cache knows what is in the directory, which is then done with. */
+static bool visit_remembered(const struct place *place, const struct stat *st, uint64_t digest)
+{
+	struct walk *walk = place->walk;
+	const struct walk_part *part = place->part;
+	const struct dir *dir = place->dir;
+	const char *extras, *end;
+	struct listed name;
+	size_t len;
+
+	if (st->st_dev != walk->device ||
+	    !statcache_find_dir(walk->options->cache, dir->path, dir->path_len, st, digest, &extras,
+				&len))
+		return false;
+	end = extras + len;
+	/* Rules first: they are asked as soon as a name is looked at. */
+	for (size_t i = 0; i < part->child_count; i++)
+		heed_name(place, part->children[i].as.name, part->children[i].as.len);
+	for (const char *at = extras; at < end;) {
+		at = next_extra(at, end, &name);
+		heed_name(place, name.name, name.len);
+	}
+	for (size_t i = 0; i < part->child_count && !walk_stopped(walk); i++)
+		matched(place, &part->children[i]);
+	for (const char *at = extras; at < end && !walk_stopped(walk);) {
+		at = next_extra(at, end, &name);
+		name_untracked(place, name.name, name.len, name.is_dir);
+	}
+	return true;
+}
+
+static void remember(const struct place *place, const struct stat *st, uint64_t digest)
+{
+	const struct bytes *extras = &place->part->extras;
+
+	if (st->st_dev == place->walk->device && extras->len <= EXTRAS_LIMIT)
+		statcache_add_dir(place->walk->options->cache, place->dir->path,
+				  place->dir->path_len, st, digest, extras->data, extras->len);
 }
 
 /* A directory that its parent showed, and that cannot be opened as one. */
@@ -472,26 +595,55 @@ static void not_opened(struct walk *walk, struct walk_part *part, const struct d
 	}
 }
 
+/* The directory's names, from the cache or from the kernel. */
+static void visit_open(struct place *place, const struct stat *st, uint64_t digest, bool known)
+{
+	struct walk_part *part = place->part;
+	int fd;
+
+	if (known) {
+		if (visit_remembered(place, st, digest))
+			return;
+		/* It was opened only to be looked at. */
+		fd = openat(place->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0) {
+			not_opened(place->walk, part, place->dir);
+			return;
+		}
+		close(place->fd);
+		place->fd = fd;
+	}
+	if (!read_dirents(part, place->fd)) {
+		walk_add_skipped(part, place->dir->path, place->dir->path_len, "unreadable");
+		return;
+	}
+	take_names(place);
+	if (merge(place) && place->walk->trust_times)
+		remember(place, st, digest);
+}
+
 static void visit(struct walk *walk, unsigned worker, struct walk_job *job)
 {
 	struct dir *dir = (struct dir *)job;
 	struct walk_part *part = &walk->parts[worker];
 	struct place place = {.walk = walk, .part = part, .dir = dir};
-	uint64_t before = part->seen;
+	uint64_t before = part->seen, digest = 0;
+	struct stat st = {0};
+	bool known;
 
 	if (walk_stopped(walk))
 		return;
-	place.fd = beneath_open(walk->root, dir->path, O_RDONLY | O_DIRECTORY);
+	known = walk->trust_times &&
+		statcache_knows(walk->options->cache, dir->path, dir->path_len);
+	place.fd = beneath_open(walk->root, dir->path, (known ? O_PATH : O_RDONLY) | O_DIRECTORY);
 	if (place.fd < 0) {
 		not_opened(walk, part, dir);
 		return;
 	}
-	if (read_dirents(part, place.fd)) {
-		take_names(&place);
-		merge(&place);
-	} else {
-		walk_add_skipped(part, dir->path, dir->path_len, "unreadable");
-	}
+	take_children(&place);
+	if (walk->trust_times && fstat(place.fd, &st) == 0)
+		digest = digest_children(&place);
+	visit_open(&place, &st, digest, known);
 	close(place.fd);
 	tell_progress(walk, part->seen - before);
 }

@@ -9,7 +9,8 @@
  * content decides. scan.c reads those and builds the result.
  *
  * Rules from .gitignore are read only when a name turns up that the index does
- * not have, there or below; a clean tree reads none. No descriptor is kept open
+ * not have, there or below; a clean tree reads none. A directory whose names the
+ * stat cache remembers (its times are the same) is not read. No descriptor is kept open
  * for a directory that waits for its turn.
  */
 #ifndef WALK_H
@@ -55,8 +56,11 @@ struct walk_part {
 	struct arena arena; /* directories, and paths of candidates */
 	char *dirents;
 	size_t dirents_len, dirents_cap;
-	struct listed *names;
+	struct listed *names; /* of the present directory */
 	size_t name_count, name_cap;
+	struct child *children; /* what the index has in it */
+	size_t child_count, child_cap;
+	struct bytes extras; /* what only the directory has, for the stat cache */
 	struct bytes path;
 };
 
@@ -64,7 +68,9 @@ struct walk {
 	struct repo *repo;
 	const struct scan_options *options;
 	const struct index *index;
-	int root; /* the work tree's descriptor */
+	int root;	  /* the work tree's descriptor */
+	dev_t device;	  /* of the work tree */
+	bool trust_times; /* a directory's times tell whether its names have changed */
 	struct crew *crew;
 	struct walk_part *parts;
 	unsigned part_count;

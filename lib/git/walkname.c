@@ -4,6 +4,7 @@
 #include "attributes.h"
 #include "beneath.h"
 #include "content.h"
+#include "file.h"
 #include "pathcheck.h"
 #include "repo.h"
 #include "statcache.h"
@@ -219,19 +220,56 @@ static void tracked_unseen(const struct place *place, const struct index_entry *
 		walk_add_skipped(place->part, entry->name, entry->name_len, "unreadable");
 }
 
-/* The commit that a populated submodule has checked out. */
+/* A loose ref is an id and a line end; libgit2 would also take an id with something behind it. */
+static bool loose_ref_is_sound(const char *dir, const char *name)
+{
+	struct fail fail = FAIL_INIT;
+	struct bytes text = BYTES_INIT;
+	char *path = mem_printf("%s%s", dir, name);
+	struct oid oid;
+	bool sound;
+
+	if (file_read(AT_FDCWD, path, 4096, &text, &fail) < 0) {
+		sound = fail.kind == FAIL_GONE; /* packed */
+	} else {
+		bytes_chomp(&text);
+		sound = oid_parse(HASH_SHA1, text.data, text.len, &oid);
+	}
+	bytes_release(&text);
+	free(path);
+	return sound;
+}
+
+static bool resolve_head(git_repository *sub, struct oid *oid)
+{
+	git_reference *head = NULL;
+	const git_oid *id;
+	bool ok = git_repository_head(&head, sub) == 0;
+
+	if (ok) {
+		const char *name = git_reference_name(head);
+
+		id = git_reference_target(head);
+		ok = id && loose_ref_is_sound(strcmp(name, "HEAD") ? git_repository_commondir(sub)
+								   : git_repository_path(sub),
+					      name);
+		if (ok)
+			oid_from_raw(HASH_SHA1, id->id, oid);
+	}
+	git_reference_free(head);
+	return ok;
+}
+
+/* The commit that a populated submodule has checked out; false when only git can tell. */
 static bool submodule_head(struct walk *walk, const char *path, struct oid *oid)
 {
 	char *full = mem_printf("%s/%s", walk->repo->work_tree, path);
 	git_repository *sub = NULL;
-	git_oid id;
 	bool ok;
 
 	pthread_mutex_lock(&walk->handle_mutex);
 	ok = git_repository_open_ext(&sub, full, GIT_REPOSITORY_OPEN_NO_SEARCH, NULL) == 0 &&
-	     !git_repository_is_bare(sub) && git_reference_name_to_id(&id, sub, "HEAD") == 0;
-	if (ok)
-		oid_from_raw(HASH_SHA1, id.id, oid);
+	     !git_repository_is_bare(sub) && resolve_head(sub, oid);
 	git_repository_free(sub);
 	pthread_mutex_unlock(&walk->handle_mutex);
 	free(full);

@@ -49,16 +49,28 @@ static int refuse_home(struct repo *repo, struct fail *fail)
 			repo->work_tree);
 }
 
-/* Writers share this lock; only who drops objects takes it alone (pack.h). */
+/*
+ * Writers share this lock; only who drops objects takes it alone (pack.h). What
+ * the pack leaves out because the tip has it is judged by the tip under the lock.
+ */
 static int lock_objects(struct save *s, struct fail *fail)
 {
-	int dir = repo_state_dir(s->repo, "locks", fail);
+	int64_t deadline = clock_deadline(s->repo->conf.lock_timeout);
+	bool moved;
+	int dir;
 
+	if (s->objects.fd >= 0)
+		return 0;
+	dir = repo_state_dir(s->repo, "locks", fail);
 	if (dir < 0)
 		return dir;
-	lock_take(&s->objects, dir, "objects", LOCK_SHARED, s->deadline, &s->repo->modes, fail);
+	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->modes, fail);
 	close(dir);
-	return fail->kind;
+	if (fail->kind || chain_refresh(&s->chain, &moved, fail) < 0)
+		return fail->kind;
+	if (moved && s->capture.graft_count)
+		return capture_rebase(&s->capture, &s->chain.last.tree, fail);
+	return 0;
 }
 
 static int read_base(struct save *s, struct fail *fail)
@@ -228,7 +240,7 @@ static int look_and_pack(struct save *s, struct fail *fail)
 {
 	for (int tries = 0; tries < CAPTURE_TRIES; tries++) {
 		if (look(s, fail) < 0 || is_unchanged(s, &s->out->unchanged, fail) < 0 ||
-		    s->out->unchanged)
+		    s->out->unchanged || lock_objects(s, fail) < 0)
 			return fail->kind;
 		if (fill_pack(s, fail) != FAIL_NO)
 			return fail->kind;
@@ -348,7 +360,6 @@ static int begin(struct save *s, struct fail *fail)
 {
 	const char *named = s->options->chain;
 
-	s->deadline = clock_deadline(s->repo->conf.lock_timeout);
 	odb_init(&s->odb, s->repo);
 	oid_zero(s->repo->algo, &s->index);
 	if (refuse_home(s->repo, fail) < 0 || default_message(s, fail) < 0)
@@ -358,8 +369,7 @@ static int begin(struct save *s, struct fail *fail)
 	else if (checkpoint_ref(s->repo, &s->out->chain, fail) < 0)
 		return fail->kind;
 	name_paths(s);
-	if (lock_objects(s, fail) < 0 ||
-	    chain_read(s->repo, &s->odb, s->out->chain, &s->chain, fail) < 0)
+	if (chain_read(s->repo, &s->odb, s->out->chain, &s->chain, fail) < 0)
 		return fail->kind;
 	return read_base(s, fail);
 }

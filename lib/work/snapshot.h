@@ -8,8 +8,8 @@
  *
  * Crash story. Nothing is acknowledged before the swap, and everything that the
  * new tip needs is in a kept pack before the swap (pack.h tells its steps):
- *   1. "objects" lock shared, tip read	-> killed: nothing on disk
- *   2. capture, blobs and trees into the pack's temporary
+ *   1. capture; unchanged: done, and no lock was taken
+ *   2. "objects" lock shared, tip read; blobs and trees into the pack's temporary
  *					-> killed: a temporary file (pack_sweep)
  *   3. per-ref lock; a new segment: the old tip is pinned below refs/shadow-old/
  *					-> killed: a pin of what is still the tip;
