@@ -109,7 +109,7 @@ static int parse(int argc, char **argv, struct log_options *o, struct fail *fail
 			return fail->kind;
 	for (i++; i < argc; i++)
 		argv_push(&o->paths, argv[i]);
-	if (o->session && name_check(o->session, "session id", fail) < 0)
+	if (o->session && name_check(o->session, "option --session", fail) < 0)
 		return fail->kind;
 	if (o->all && o->ref)
 		return fail_set(fail, FAIL_USAGE, "--all and --ref exclude each other");

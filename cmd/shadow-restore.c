@@ -66,7 +66,7 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 	if (progress >= 0)
 		o->progress = progress ? PROGRESS_ALWAYS : PROGRESS_NEVER;
 	take_arguments(o);
-	return o->session ? name_check(o->session, "session id", fail) : 0;
+	return o->session ? name_check(o->session, "option --session", fail) : 0;
 }
 
 /* ---- report ------------------------------------------------------------------------------ */
@@ -184,8 +184,7 @@ static int run(struct command *o, struct repo *repo, struct fail *fail)
 
 	if (o->lock_timeout >= 0)
 		repo->conf.lock_timeout = o->lock_timeout;
-	if ((options.session && name_check(options.session, "session id", fail) < 0) ||
-	    progress_init(&progress, o->progress, o->quiet, fail) < 0)
+	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
 		return status;
 	progress_begin(&progress, "Scanning files", 0);
 	restore_prepare(repo, &options, &restore, fail);

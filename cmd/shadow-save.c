@@ -183,7 +183,7 @@ static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 
 	if (o->lock_timeout >= 0)
 		repo->conf.lock_timeout = o->lock_timeout;
-	if ((options.session && name_check(options.session, "session id", fail) < 0) ||
+	if ((o->session && name_check(o->session, "option --session", fail) < 0) ||
 	    (o->ref && shadow_chain(repo, o->ref, &chain, fail) < 0))
 		goto done;
 	options.chain = chain;
@@ -222,7 +222,7 @@ int shadow_save(int argc, char **argv)
 	}
 	if (fail.kind)
 		status = status_report(SHADOW_COMMAND, &fail);
-	if (o.best_effort && fail.kind != FAIL_USAGE)
+	if (o.best_effort)
 		status = STATUS_OK;
 	argv_release(&o.trailer_args);
 	argv_release(&o.trailers);

@@ -174,13 +174,13 @@ plain_repo() {
     local name variable bad
     while read -r name variable bad; do
         must_exit 129 git -c "interlock.$name=$bad" shadow-commit
-        named_place "$name" "config interlock.${name,,}"
+        assert_match "$stderr" "^fatal: config interlock.${name,,}: "
         git config "interlock.$name" "$bad"
         must_exit 129 git shadow-commit
-        named_place "$name" "config interlock.${name,,}"
+        assert_match "$stderr" "^fatal: config interlock.${name,,}: "
         git config --unset "interlock.$name"
         must_exit 129 env "$variable=$bad" git shadow-commit
-        named_place "$name" "$variable"
+        assert_match "$stderr" "^fatal: $variable: "
     done < <(settings)
     assert_equal "$(git for-each-ref refs/shadow)" '' 'checkpoints'
 }
@@ -194,14 +194,6 @@ plain_repo() {
             *) must_exit 129 env "$variable=" git shadow-commit ;;
         esac
     done < <(settings)
-}
-
-# The session's message speaks of "session id" only: it is judged when it is used.
-named_place() { # <setting> <place>
-    case $1 in
-        session) assert_match "$stderr" 'session id' ;;
-        *) assert_match "$stderr" "^fatal: $2: " 'message' ;;
-    esac
 }
 
 @test "settings: a malformed value is an error also where a stronger place speaks" {
@@ -224,7 +216,7 @@ named_place() { # <setting> <place>
         assert_match "$stderr" 'option --timeout: '
     done
     must_exit 129 git shadow-commit --session a:b
-    assert_match "$stderr" 'session'
+    assert_match "$stderr" 'option --session: '
     must_exit 129 git shadow-commit expire --keep=-1
     assert_match "$stderr" 'option --keep: '
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "gitconf.h"
 
+#include "name.h"
 #include "number.h"
 #include "repo.h"
 
@@ -66,8 +67,11 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 		return take_engine(&conf->engine, value, what, fail);
 	if (!strcmp(name, "segmentmax"))
 		return number_parse(value, what, 1, 1 << 20, &conf->segment_max, fail);
-	if (!strcmp(name, "session"))
+	if (!strcmp(name, "session")) {
+		if (name_check(value, what, fail) < 0)
+			return fail->kind;
 		set_string(&conf->session, value);
+	}
 	return 0;
 }
 

@@ -287,6 +287,79 @@ int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, stru
 	return fail->kind;
 }
 
+/* In the top of the work tree, whatever the caller's relative variables lead to. */
+static void run_at_top(struct plumb *plumb, struct spawn *cmd)
+{
+	cmd->cwd = plumb->repo->work_tree;
+	argv_pushf(&cmd->env, "GIT_DIR=%s", plumb->repo->git_dir);
+	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", plumb->repo->common_dir);
+	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", plumb->repo->work_tree);
+}
+
+/* git add on exactly these paths, from the top; its exit status. */
+static int add_some(struct plumb *plumb, char *const *paths, size_t count, int *status,
+		    struct fail *fail)
+{
+	struct spawn cmd = SPAWN_INIT;
+	struct bytes input = BYTES_INIT, out = BYTES_INIT;
+
+	for (size_t i = 0; i < count; i++)
+		bytes_add(&input, paths[i], strlen(paths[i]) + 1);
+	prepare(plumb, &cmd);
+	run_at_top(plumb, &cmd);
+	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
+	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", "--pathspec-from-file=-",
+		      "--pathspec-file-nul", NULL);
+	if (plumb->repo->sparse)
+		argv_push(&cmd.argv, "--sparse");
+	cmd.input = input.data;
+	cmd.input_len = input.len;
+	spawn_capture_any(&cmd, &out, fail);
+	*status = cmd.status;
+	spawn_release(&cmd);
+	bytes_release(&input);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+/*
+ * One path at which git gives up altogether (a required filter that fails) must
+ * not cost the others: halves are tried until the path stands alone.
+ */
+static int add_by_halves(struct plumb *plumb, char *const *paths, size_t count, struct fail *fail)
+{
+	int status;
+
+	if (!count || add_some(plumb, paths, count, &status, fail) < 0 || status != 128 ||
+	    count == 1)
+		return fail->kind;
+	if (add_by_halves(plumb, paths, count / 2, fail) < 0)
+		return fail->kind;
+	return add_by_halves(plumb, paths + count / 2, count - count / 2, fail);
+}
+
+static int add_without_the_worst(struct plumb *plumb, const char *const *pathspecs, size_t count,
+				 struct fail *fail)
+{
+	struct argv left = ARGV_INIT;
+
+	/* Named paths are few: each by itself. Else everything that is not in the index yet. */
+	for (size_t i = 0; i < count; i++) {
+		struct spawn cmd = SPAWN_INIT;
+		struct bytes out = BYTES_INIT;
+
+		prepare(plumb, &cmd);
+		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", "--", pathspecs[i], NULL);
+		spawn_capture_any(&cmd, &out, fail);
+		spawn_release(&cmd);
+		bytes_release(&out);
+	}
+	if (!count && find_failed(plumb, &left, fail) == 0)
+		add_by_halves(plumb, left.items, left.count, fail);
+	argv_release(&left);
+	return fail->kind;
+}
+
 int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
 	      struct fail *fail)
 {
@@ -302,8 +375,12 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 		argv_push(&cmd.argv, ":/");
 	for (size_t i = 0; i < count; i++)
 		argv_push(&cmd.argv, pathspecs[i]);
-	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status)
-		find_failed(plumb, failed, fail);
+	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status) {
+		if (cmd.status == 128)
+			add_without_the_worst(plumb, pathspecs, count, fail);
+		if (fail->kind == 0)
+			find_failed(plumb, failed, fail);
+	}
 	spawn_release(&cmd);
 	bytes_release(&out);
 	return fail->kind;
@@ -343,15 +420,6 @@ static void find_special(int dir, struct bytes *path, struct argv *found)
 		closedir(stream);
 	else if (fd >= 0)
 		close(fd);
-}
-
-/* In the top of the work tree, whatever the caller's relative variables lead to. */
-static void run_at_top(struct plumb *plumb, struct spawn *cmd)
-{
-	cmd->cwd = plumb->repo->work_tree;
-	argv_pushf(&cmd->env, "GIT_DIR=%s", plumb->repo->git_dir);
-	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", plumb->repo->common_dir);
-	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", plumb->repo->work_tree);
 }
 
 /* Leaves only what git would not ignore. */
@@ -412,7 +480,8 @@ static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, st
 		bytes_chomp(&out);
 		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
 			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
-	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) == 0 &&
+	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) ==
+			   0 &&
 		   out.len) {
 		fail_clear(fail);
 		fail_set(fail, FAIL_NO, "the index has unmerged entries");
@@ -433,7 +502,7 @@ int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *f
 
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)
 {
-	char header[12];
+	char header[16];
 	char *path = mem_printf("%s/index", plumb->dir);
 	int fd = file_open(AT_FDCWD, path, O_RDONLY, NULL, fail);
 
@@ -441,9 +510,12 @@ int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)
 	if (fd == FAIL_GONE)
 		fail_clear(fail);
 	if (fd >= 0) {
-		/* "DIRC", version, number of entries; a split index counts its changes only. */
-		if (read(fd, header, sizeof(header)) == sizeof(header))
-			*empty = !memcmp(header, "DIRC", 4) && !memcmp(header + 8, "\0\0\0", 4);
+		/* "DIRC", version, number of entries. A split index has them in its base. */
+		ssize_t n = read(fd, header, sizeof(header));
+
+		if (n >= 12 && !memcmp(header, "DIRC", 4))
+			*empty = !memcmp(header + 8, "\0\0\0\0", 4) &&
+				 (n < 16 || memcmp(header + 12, "link", 4) != 0);
 		close(fd);
 	}
 	free(path);

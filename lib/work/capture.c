@@ -8,13 +8,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define KEEP_BYTES ((uint64_t)32 << 20) /* contents that stay in memory between hash and pack */
 
 static const char reason_large[] = "too large";
 static const char reason_failed[] = "unreadable";
 static const char reason_nested[] = "nested repository";
-static const char reason_special[] = "special file";
 
 static void add_skip(struct capture *c, const char *path, const char *reason)
 {
@@ -366,6 +366,7 @@ static int judge_path(void *arg, const char *path, uint32_t old_mode, const stru
 	if (!new_mode || (new_mode & 0170000) == 0160000)
 		return 0;
 	if (odb_read_type(&j->c->odb, new_oid, OBJECT_BLOB, &content, fail) == 0 &&
+	    j->c->repo->conf.max_file_size &&
 	    content.len > (uint64_t)j->c->repo->conf.max_file_size) {
 		struct change *undo;
 
@@ -446,6 +447,21 @@ static int match_pathspec(struct capture *c, const struct capture_options *optio
 	return 0;
 }
 
+/* The native scan's words for the same. */
+static const char *special_reason(const struct repo *repo, const char *path)
+{
+	char *full = mem_printf("%s/%s", repo->work_tree, path);
+	struct stat st;
+	int r = lstat(full, &st);
+
+	free(full);
+	if (r == 0 && S_ISFIFO(st.st_mode))
+		return "fifo";
+	if (r == 0 && S_ISSOCK(st.st_mode))
+		return "socket";
+	return "device";
+}
+
 /* git add -A, and what it left out. */
 static int add_all(struct capture *c, const struct capture_options *options, struct argv *specs,
 		   struct fail *fail)
@@ -467,7 +483,7 @@ static int add_all(struct capture *c, const struct capture_options *options, str
 	for (size_t i = 0; i < failed.count; i++)
 		add_skip(c, failed.items[i], reason_failed);
 	for (size_t i = 0; i < special.count; i++)
-		add_skip(c, special.items[i], reason_special);
+		add_skip(c, special.items[i], special_reason(c->repo, special.items[i]));
 	argv_release(&failed);
 	argv_release(&special);
 	argv_release(&usable);

@@ -30,6 +30,7 @@ struct save {
 	struct pack *pack;
 	char *message;
 	struct argv paths; /* from the top of the work tree, for Shadow-Path */
+	int64_t patience;  /* ms of waiting that are left */
 	int64_t deadline;
 };
 
@@ -55,7 +56,7 @@ static int refuse_home(struct repo *repo, struct fail *fail)
  */
 static int lock_objects(struct save *s, struct fail *fail)
 {
-	int64_t deadline = clock_deadline(s->repo->conf.lock_timeout);
+	int64_t deadline = clock_deadline(s->patience);
 	bool moved;
 	int dir;
 
@@ -65,6 +66,7 @@ static int lock_objects(struct save *s, struct fail *fail)
 	if (dir < 0)
 		return dir;
 	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->modes, fail);
+	s->patience = clock_left(deadline);
 	close(dir);
 	if (fail->kind || chain_refresh(&s->chain, &moved, fail) < 0)
 		return fail->kind;
@@ -316,8 +318,8 @@ static int append(struct save *s, struct fail *fail)
 	struct ref_lock lock = REF_LOCK_INIT;
 	struct bytes skipped = BYTES_INIT;
 
-	/* The scan's time does not count: waiting begins here. */
-	s->deadline = clock_deadline(s->repo->conf.lock_timeout);
+	/* The scan's time does not count, but what waiting for "objects" took does. */
+	s->deadline = clock_deadline(s->patience);
 	list_skipped(s, &skipped);
 	s->out->mended = s->chain.corrupt;
 	if (ref_lock_take(s->repo, s->chain.name, s->deadline, &lock, fail) == 0)
@@ -360,6 +362,7 @@ static int begin(struct save *s, struct fail *fail)
 {
 	const char *named = s->options->chain;
 
+	s->patience = s->repo->conf.lock_timeout;
 	odb_init(&s->odb, s->repo);
 	oid_zero(s->repo->algo, &s->index);
 	if (refuse_home(s->repo, fail) < 0 || default_message(s, fail) < 0)
@@ -380,7 +383,8 @@ static void report(struct save *s)
 
 	if (out->unchanged) {
 		out->commit = s->chain.tip;
-		out->parent = s->chain.last.first_parent;
+		out->parent = s->chain.last.number == 1 ? s->chain.last.previous
+							: s->chain.last.first_parent;
 	}
 	out->tree = s->capture.tree;
 	out->base = s->base;
