@@ -474,6 +474,10 @@ done:
 /* The long walk, and with the lock a short one over what has come since. */
 static int walk_first(struct reach *reach, struct fail *fail)
 {
+	struct fail later = FAIL_INIT;
+
+	/* A pack that a killed run has half removed comes back, to be judged with the rest. */
+	pack_sweep(reach->repo, false, &later);
 	if (list_ours(reach, fail) < 0 || find_tips(reach, fail) < 0 || walk(reach, fail) < 0)
 		return fail->kind;
 	for (const char *p = reach->tips.data; *p; p += strcspn(p, "\n") + 1)
