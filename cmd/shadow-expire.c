@@ -81,29 +81,37 @@ static void print_item(struct out *out, const struct expire_item *item)
 	out_end(out);
 }
 
-static int act(const struct expire_command *o, struct repo *repo, struct expire_plan *plan,
-	       struct fail *fail)
+static void print_plan(const struct expire_command *o, const struct expire_plan *plan,
+		       const uint64_t *freed, struct fail *fail)
 {
+	struct fail printing = FAIL_INIT;
 	struct out out;
-	struct fail print = FAIL_INIT;
-	uint64_t freed = 0;
-	bool any = false;
 
-	for (size_t i = 0; i < plan->count; i++)
-		any = any || plan->items[i].drop;
-	if (any && !o->dry_run && expire_drop(repo, plan, fail) == 0)
-		expire_objects(repo, &freed, fail);
 	out_open(&out, o->json ? OUT_JSON : OUT_TEXT, STDOUT_FILENO);
 	for (size_t i = 0; i < plan->count; i++)
 		if (plan->items[i].drop)
 			print_item(&out, &plan->items[i]);
-	if (!o->dry_run && fail->kind == 0) {
+	if (freed) {
 		out_begin(&out, o->quiet ? NULL : "freed {freed} bytes\n");
-		out_number(&out, "freed", (int64_t)freed);
+		out_number(&out, "freed", (int64_t)*freed);
 		out_end(&out);
 	}
-	if (out_close(&out, &print) < 0 && fail->kind == 0)
-		*fail = print;
+	if (out_close(&out, &printing) < 0 && fail->kind == 0)
+		*fail = printing;
+}
+
+static int act(const struct expire_command *o, struct repo *repo, struct expire_plan *plan,
+	       struct fail *fail)
+{
+	uint64_t freed = 0;
+	bool left = false;
+
+	if (!o->dry_run && expire_drop(repo, plan, fail) == 0 && expire_is_pending(repo))
+		expire_objects(repo, &freed, &left, fail);
+	print_plan(o, plan, !o->dry_run && fail->kind == 0 ? &freed : NULL, fail);
+	if (left && !o->quiet)
+		status_say("packs that were used within the last hour are left for the next "
+			   "expire");
 	return fail->kind;
 }
 

@@ -121,6 +121,7 @@ static int parse(int argc, char **argv, struct log_options *o, struct fail *fail
 struct chosen {
 	struct oid id;
 	int64_t time;
+	size_t number; /* in the order in which they were found */
 };
 
 struct choice {
@@ -174,7 +175,8 @@ static int choose(void *arg, const struct checkpoint *cp, UNUSED struct fail *fa
 	    !oidset_add(&c->seen, &cp->id))
 		return 0;
 	MEM_GROW(c->list, c->cap, c->count + 1);
-	c->list[c->count++] = (struct chosen){.id = cp->id, .time = cp->time};
+	c->list[c->count] = (struct chosen){.id = cp->id, .time = cp->time, .number = c->count};
+	c->count++;
 	if (c->writing)
 		shadow_record(&c->out, cp);
 	return 0;
@@ -263,7 +265,9 @@ static int newer_first(const void *a, const void *b)
 {
 	const struct chosen *x = a, *y = b;
 
-	return x->time < y->time ? 1 : x->time > y->time ? -1 : oid_compare(&x->id, &y->id);
+	if (x->time != y->time)
+		return x->time < y->time ? 1 : -1;
+	return x->number < y->number ? -1 : 1;
 }
 
 static int choose_natively(struct choice *c, struct fail *fail)

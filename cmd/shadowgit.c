@@ -112,14 +112,17 @@ static void add_id(struct out *out, const char *key, const struct oid *oid)
 }
 
 /* The message without our trailers, which have keys of their own. */
-static size_t user_message(const char *message)
+static size_t user_message(const struct checkpoint *cp)
 {
-	const char *end = message + strlen(message);
-	const char *p = message;
+	const char *end = cp->message + strlen(cp->message);
+	const char *p = cp->message;
 
-	for (const char *q; (q = strstr(p, "\n\n")); p = q + 1)
-		end = q;
-	return (size_t)(end - message);
+	if (cp->segment)
+		for (const char *q; (q = strstr(p, "\n\n")); p = q + 1)
+			end = q;
+	while (end > cp->message && end[-1] == '\n')
+		end--;
+	return (size_t)(end - cp->message);
 }
 
 void shadow_record(struct out *out, const struct checkpoint *cp)
@@ -133,8 +136,7 @@ void shadow_record(struct out *out, const struct checkpoint *cp)
 	add_id(out, "base", &cp->base);
 	out_text(out, "session", cp->session);
 	out_time(out, "time", cp->time);
-	out_text_len(out, "message", cp->message,
-		     cp->segment ? user_message(cp->message) : strlen(cp->message));
+	out_text_len(out, "message", cp->message, user_message(cp));
 	out_number(out, "skipped_count", (int64_t)cp->skipped_count);
 	out_end(out);
 }

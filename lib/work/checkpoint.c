@@ -406,6 +406,15 @@ static int resolve_by_git(struct repo *repo, const char *given, struct oid *id, 
 	return fail->kind;
 }
 
+static bool is_commit(struct odb *odb, const char *given, struct oid *id)
+{
+	struct fail ignored = FAIL_INIT;
+	enum object_type type;
+
+	return oid_parse(odb->repo->algo, given, strlen(given), id) &&
+	       odb_type(odb, id, &type, &ignored) == 0 && type == OBJECT_COMMIT;
+}
+
 int checkpoint_resolve(struct odb *odb, const char *chain, const char *given, struct oid *id,
 		       char **found_on, struct fail *fail)
 {
@@ -419,7 +428,7 @@ int checkpoint_resolve(struct odb *odb, const char *chain, const char *given, st
 		*found_on = NULL;
 	if (!len)
 		return resolve_at(odb, chain, "0", id, fail);
-	if (oid_parse(repo->algo, given, len, id))
+	if (is_commit(odb, given, id))
 		return 0;
 	if (at && given[len - 1] == '}') {
 		name = mem_dup(given, (size_t)(at - given));

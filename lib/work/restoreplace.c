@@ -319,25 +319,30 @@ static bool remove_empty(int parent, const char *name)
 	return unlinkat(parent, name, AT_REMOVEDIR) == 0;
 }
 
-/* A new file, where nothing may stand. */
-static int move_new(const struct arrival *a, struct fail *fail)
+/* rename(2) that replaces nothing; -1 with errno EEXIST. */
+static int rename_new(const struct arrival *a)
 {
+	struct stat st;
 	int r = renameat2(a->from, a->from_name, a->parent, a->name, RENAME_NOREPLACE);
 
-	if (r < 0 && errno == EEXIST && remove_empty(a->parent, a->name))
-		r = renameat2(a->from, a->from_name, a->parent, a->name, RENAME_NOREPLACE);
-	if (r < 0 && errno == EINVAL) {
-		/* A file system without it. */
-		struct stat st;
+	if (r == 0 || errno != EINVAL)
+		return r;
+	/* A file system without it: look first. */
+	if (fstatat(a->parent, a->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return renameat(a->from, a->from_name, a->parent, a->name);
+	errno = EEXIST;
+	return -1;
+}
 
-		errno = EEXIST;
-		if (fstatat(a->parent, a->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-			r = renameat(a->from, a->from_name, a->parent, a->name);
-	}
-	if (r < 0 && errno == EEXIST)
-		restore_keep(a->item, reason_in_the_way);
-	else if (r < 0)
+/* A new file, where nothing may stand but directories without files. */
+static int move_new(const struct arrival *a, struct fail *fail)
+{
+	if (rename_new(a) == 0)
+		return 0;
+	if (errno != EEXIST)
 		return fail_errno(fail, "write '%s'", a->item->path);
+	if (!remove_empty(a->parent, a->name) || rename_new(a) < 0)
+		restore_keep(a->item, reason_in_the_way);
 	return 0;
 }
 
