@@ -349,7 +349,10 @@ static int add_without_the_worst(struct plumb *plumb, const char *const *pathspe
 		struct bytes out = BYTES_INIT;
 
 		prepare(plumb, &cmd);
-		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", "--", pathspecs[i], NULL);
+		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
+		if (plumb->repo->sparse)
+			argv_push(&cmd.argv, "--sparse");
+		argv_push_all(&cmd.argv, "--", pathspecs[i], NULL);
 		spawn_capture_any(&cmd, &out, fail);
 		spawn_release(&cmd);
 		bytes_release(&out);
