@@ -36,38 +36,39 @@ static void remove_tree(int dir, const char *name)
 	bytes_release(&names);
 }
 
-/* Nobody makes a folder now (see sweep), so one without a held lock has no owner. */
-static bool is_abandoned(int parent, const char *name)
+/*
+ * A folder's lock is taken before the folder is made and removed after it, so a
+ * folder without a held lock has no owner. Sweeper and maker may meet on a lock
+ * file that is not locked yet: lock_take() sees that the name leads elsewhere.
+ */
+static void sweep_one(struct repo *repo, int parent, const char *name)
 {
-	const struct file_modes modes = FILE_MODES_PRIVATE;
 	struct fail ignored = FAIL_INIT;
 	struct lock lock = LOCK_INIT;
-	char *path = mem_printf("%s/lock", name);
-	int r = lock_take(&lock, parent, path, LOCK_EXCLUSIVE, 0, &modes, &ignored);
+	char *lock_name = mem_printf("%s.lock", name);
 
+	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
+		remove_tree(parent, name);
+		unlinkat(parent, lock_name, 0);
+	}
 	lock_drop(&lock);
-	free(path);
-	return r != FAIL_BUSY;
+	free(lock_name);
 }
 
-/*
- * Makers hold the "tmp" lock shared from before mkdir until their own lock is
- * taken. The sweep needs it alone, and leaves the work to the next one when it
- * cannot have it at once.
- */
-static void sweep(struct repo *repo, int parent, int locks)
+static void sweep(struct repo *repo, int parent)
 {
 	struct fail ignored = FAIL_INIT;
-	struct lock alone = LOCK_INIT;
 	struct bytes names = BYTES_INIT;
 
-	if (file_each_name(parent, &names, &ignored) == 0 && names.len &&
-	    lock_take(&alone, locks, "tmp", LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
-		for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
-			if (is_abandoned(parent, p))
-				remove_tree(parent, p);
+	file_each_name(parent, &names, &ignored);
+	for (char *p = names.data, *next; p < names.data + names.len; p = next) {
+		size_t len = strlen(p);
+
+		next = p + len + 1;
+		if (len > 5 && !strcmp(p + len - 5, ".lock"))
+			p[len - 5] = '\0';
+		sweep_one(repo, parent, p);
 	}
-	lock_drop(&alone);
 	bytes_release(&names);
 }
 
@@ -148,23 +149,20 @@ static void set_environment(struct plumb *plumb)
 	bytes_release(&list);
 }
 
-static int make_folder(struct plumb *plumb, int locks, struct fail *fail)
+static int make_folder(struct plumb *plumb, struct fail *fail)
 {
 	struct repo *repo = plumb->repo;
-	struct lock making = LOCK_INIT;
 	struct bytes name = BYTES_INIT;
 	char *lock, *objects;
 
 	file_nonce_name("", &name);
-	lock = mem_printf("%s/lock", name.data);
+	lock = mem_printf("%s.lock", name.data);
 	objects = mem_printf("%s/objects", name.data);
-	if (lock_take(&making, locks, "tmp", LOCK_SHARED, INT64_MAX, &repo->modes, fail) == 0 &&
-	    file_make_dirs(plumb->parent, objects, &repo->modes, fail) == 0) {
+	if (lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX, &repo->modes,
+		      fail) == 0) {
 		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
-		lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX,
-			  &repo->modes, fail);
+		file_make_dirs(plumb->parent, objects, &repo->modes, fail);
 	}
-	lock_drop(&making);
 	free(lock);
 	free(objects);
 	bytes_release(&name);
@@ -173,21 +171,15 @@ static int make_folder(struct plumb *plumb, int locks, struct fail *fail)
 
 int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 {
-	int locks;
-
 	*plumb = (struct plumb)PLUMB_INIT;
 	plumb->repo = repo;
-	locks = repo_state_dir(repo, "locks", fail);
-	if (locks < 0)
-		return fail->kind;
 	plumb->parent = repo_state_dir(repo, "tmp", fail);
 	if (plumb->parent >= 0) {
-		sweep(repo, plumb->parent, locks);
-		if (make_folder(plumb, locks, fail) == 0 &&
+		sweep(repo, plumb->parent);
+		if (make_folder(plumb, fail) == 0 &&
 		    copy_index(plumb, repo->index_path, "index", fail) == 0)
 			set_environment(plumb);
 	}
-	close(locks);
 	if (fail->kind)
 		plumb_end(plumb);
 	return fail->kind;
@@ -195,8 +187,14 @@ int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 
 void plumb_end(struct plumb *plumb)
 {
-	if (plumb->dir)
-		remove_tree(plumb->parent, strrchr(plumb->dir, '/') + 1);
+	if (plumb->dir) {
+		const char *name = strrchr(plumb->dir, '/') + 1;
+		char *lock = mem_printf("%s.lock", name);
+
+		remove_tree(plumb->parent, name);
+		unlinkat(plumb->parent, lock, 0);
+		free(lock);
+	}
 	lock_drop(&plumb->alive);
 	if (plumb->parent >= 0)
 		close(plumb->parent);

@@ -9,8 +9,9 @@
  * directory that has the repository's as its alternate. The pack room then takes
  * from there what the checkpoint needs.
  *
- * On disk: <common-dir>/interlock/tmp/<nonce>/{lock,index,objects/}. Its owner
- * holds a flock on `lock`.
+ * On disk: <common-dir>/interlock/tmp/<nonce>/{index,staged,objects/}, and beside
+ * it <nonce>.lock, on which the owner holds a flock from before the folder is made
+ * until after it is removed.
  *
  * Crash story: killed at any point, the folder is left and means nothing; the
  * next plumb_begin() removes every folder there whose lock is free.
