@@ -188,7 +188,7 @@ reached() {
     git config interlock.segmentMax 2
     git worktree add -q --detach ../linked
     local name
-    for name in committed staged stashed tagged there_staged there_committed merge bisect noted lost; do
+    for name in committed staged stashed tagged there_staged there_committed merge bisect reflogged lost; do
         random_file "$name" "$name"
         must git-shadow-commit save
     done
@@ -196,26 +196,25 @@ reached() {
     store() { git hash-object -w "$saved/$1"; }
     git add committed
     git commit -q -m committed
-    git add staged
-    git branch unrelated
     cp stashed README
     git stash -q
-    cp "$saved/tagged" README
+    git add reflogged
+    git commit -q -m 'thrown away'
+    git reset -q HEAD^
+    rm -f .git/ORIG_HEAD
+    git add staged
     git tag blob "$(store tagged)"
-    git -C ../linked update-index --add --cacheinfo "100644,$(store there_staged),x"
     cd ../linked
     git commit -q --allow-empty -m detached
     git update-ref --no-deref HEAD "$(git commit-tree -p HEAD -m there \
         "$(printf '100644 blob %s\tx\n' "$(store there_committed)" | git mktree)")"
+    git update-index --add --cacheinfo "100644,$(store there_staged),x"
     git update-ref refs/bisect/bad "$(git commit-tree -m bisect \
         "$(printf '100644 blob %s\tx\n' "$(store bisect)" | git mktree)")"
     cd "$saved"
     git commit-tree -m merge "$(printf '100644 blob %s\tx\n' "$(store merge)" | git mktree)" >.git/MERGE_HEAD
-    git notes add -m note HEAD
-    rm -f noted
-    git checkout -q -- . 2>/dev/null || :
     # forget the checkpoints that had all this
-    rm -f committed staged stashed tagged there_staged there_committed merge bisect lost
+    rm -f committed staged stashed tagged there_staged there_committed merge bisect reflogged lost
     git checkout -q HEAD -- committed
     put end 1
     must git-shadow-commit save
@@ -228,7 +227,7 @@ reached() {
     assert_match "$output" 'freed [1-9]'
     fsck
     local id
-    for name in committed staged stashed tagged there_staged there_committed merge bisect; do
+    for name in committed staged stashed tagged there_staged there_committed merge bisect reflogged; do
         random_file ../check "$name"
         id=$(git hash-object ../check)
         git cat-file -e "$id" || flunk "the blob of '$name' is gone"
@@ -248,6 +247,7 @@ reached() {
     git rm -q one
     git commit -q -m 'without'
     git replace --graft HEAD
+    git reflog expire --expire=now --all
     must git-shadow-commit save
     put more 1
     must git-shadow-commit save

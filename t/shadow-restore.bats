@@ -353,13 +353,14 @@ tracked_ignored() {
     make_repo
     save
     local first=$id
-    put forced.o 'added by force'
-    git add -f forced.o
+    printf '*.o\n*.dat\n' >.gitignore
+    put forced.dat 'added by force'
+    git add -f forced.dat
     put plain 'made since'
     restore "$first"
-    assert_file forced.o 'added by force'
+    assert_file forced.dat 'added by force'
     assert_absent plain
-    assert_match "$stderr" 'forced.o: ignored'
+    assert_match "$stderr" 'forced.dat: ignored'
 }
 
 @test "H3: a rule with a negation does not protect what it names" {
@@ -419,6 +420,34 @@ too_large() {
     assert_equal "$(stat -c %s data)" 5000
     assert_file README then
     assert_match "$stderr" 'data: too large'
+}
+
+@test "D17: a change that git was told not to see is not in the save, and stays" {
+    both_engines assumed
+}
+assumed() {
+    make_repo
+    put README then
+    save
+    local first=$id
+    git update-index --assume-unchanged doc/guide.txt
+    put doc/guide.txt 'my own settings'
+    put README now
+    git add README
+    git commit -qm 'then' -- README
+    restore "$first"
+    assert_file README then
+    # the checkpoint of another time may differ, this one does not: make it
+    git update-index --no-assume-unchanged doc/guide.txt
+    save
+    local second=$id
+    git commit -qam 'another guide'
+    git update-index --assume-unchanged doc/guide.txt
+    put doc/guide.txt 'my newest settings'
+    restore "$first"
+    assert_file doc/guide.txt 'my newest settings'
+    assert_match "$stderr" 'doc/guide.txt: changed'
+    restore "$second" -- README
 }
 
 @test "D17: an ignored file in the way is listed and stays" {
