@@ -58,7 +58,7 @@ int cas_ref_update(struct cas_ref *cas, const char *name, char **command);
 int cas_ref_stdin(struct cas_ref *cas);
 
 /* Reports a failure on stderr and returns its exit status. */
-int cas_ref_report(const struct cas_ref *cas, const struct fail *fail);
+int cas_ref_report(const struct cas_ref *cas, struct fail *fail);
 
 /* What hooks said, as they said it. */
 void cas_ref_chatter(struct bytes *chatter);

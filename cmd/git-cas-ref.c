@@ -87,14 +87,15 @@ int target_check_value(struct cas_ref *cas, const char *name, const struct oid *
 
 /* ---- telling ----------------------------------------------------------------------------- */
 
-int cas_ref_report(const struct cas_ref *cas, const struct fail *fail)
+int cas_ref_report(const struct cas_ref *cas, struct fail *fail)
 {
-	int status = status_of(fail);
-
+	/* 1 is for lost swaps only: what is missing here is the ground we stand on. */
+	if (fail->kind == FAIL_GONE)
+		fail->kind = FAIL_FATAL;
 	/* A lost swap is an answer, and it is on stdout. */
 	if (fail->kind != FAIL_NO || !cas->quiet)
 		status_report(COMMAND, fail);
-	return status;
+	return status_of(fail);
 }
 
 void cas_ref_chatter(struct bytes *chatter)
@@ -292,8 +293,10 @@ int main(int argc, char **argv)
 	};
 	const struct opt_spec spec = {.synopsis = synopsis, .options = options};
 	int status = STATUS_OK;
-	int r = opt_parse(&spec, argc, argv, &args, &fail);
+	int r;
 
+	status_open_streams();
+	r = opt_parse(&spec, argc, argv, &args, &fail);
 	if (r == OPT_HELP)
 		return status_close_stdout(STATUS_OK);
 	/* A file size limit is to be an error that we can report. */

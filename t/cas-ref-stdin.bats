@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # bats sets these; scripts are quoted
+#
 # git cas-ref --stdin: the language of git update-ref --stdin without blind writes,
 # batches that are all or nothing, conversations, and reftable.
 
@@ -35,7 +37,7 @@ feed_z() { # <status> <field>...
 }
 
 nothing_written() {
-    assert_equal "$(git for-each-ref --format='%(refname)')" "${1:-refs/heads/main}"
+    assert_equal "$(git for-each-ref --format='%(refname)')" refs/heads/main
     assert_equal "$(debris)" ""
 }
 
@@ -399,13 +401,13 @@ symref_commands() {
     fi
     feed 0 "symref-create refs/x/link refs/x/a"
     assert_equal "$(git symbolic-ref refs/x/link)" refs/x/a
-    feed 0 "symref-update refs/x/link refs/x/b ref refs/x/a" "create refs/x/c $A"
+    feed 0 "option no-deref" "symref-update refs/x/link refs/x/b ref refs/x/a" "create refs/x/c $A"
     assert_equal "$(git symbolic-ref refs/x/link)" refs/x/b
-    feed 1 "symref-update refs/x/link refs/x/a ref refs/x/a" "create refs/x/d $A"
+    feed 1 "option no-deref" "symref-update refs/x/link refs/x/a ref refs/x/a" "create refs/x/d $A"
     assert_equal "$output" "refs/x/link ref:refs/x/b"
     holds refs/x/d
     feed 0 "option no-deref" "symref-verify refs/x/link refs/x/b"
-    feed_z 0 "symref-delete refs/x/link" refs/x/b
+    feed_z 0 "option no-deref" "symref-delete refs/x/link" refs/x/b
     refute git symbolic-ref -q refs/x/link
 }
 

@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154 # bats sets these; scripts are quoted
+#
 # git cas-ref: one swap, --delete, --update, --stdin, under both engines and hashes.
 
 load helpers
@@ -69,7 +71,7 @@ must_not_exist() {
         must_exit 1 git cas-ref refs/x/new "$B" "$zeros"
         assert_equal "$output" "$A"
         must_exit 129 git cas-ref refs/x/new "$zeros" "$A"
-        assert_match "$stderr" -- --delete
+        assert_match "$stderr" '--delete'
         must_exit 129 git cas-ref --delete refs/x/new "$zeros"
         holds refs/x/new "$A"
         git update-ref -d refs/x/new
@@ -278,7 +280,7 @@ places() {
     holds refs/x/inside "$A"
     git worktree add -q --detach ../linked "$C"
     (
-        cd ../linked
+        cd ../linked || exit
         must git cas-ref refs/x/linked "$A" ''
         must git cas-ref HEAD "$B" "$C"
         assert_equal "$(git rev-parse HEAD)" "$B"
@@ -439,6 +441,38 @@ verbose() {
     holds refs/heads/main "$B"
 }
 
+@test "cas-ref: closed standard streams are no trouble" {
+    both_engines closed_streams
+}
+closed_streams() {
+    make_commits
+    git-cas-ref refs/x/a "$A" '' <&- >&- 2>&-
+    holds refs/x/a "$A"
+    git-cas-ref refs/x/a "$B" "$A" 2>&-
+    # The answer cannot be given.
+    must_exit 128 sh -c 'exec git-cas-ref "$@" >&-' - refs/x/a "$C" "$A"
+    holds refs/x/a "$B"
+    no_debris
+}
+
+@test "F4: interlock.durability = full syncs the ref and its directory, by either way" {
+    requires strace
+    both_engines durable
+}
+durable() {
+    make_commits
+    git config interlock.durability full
+    must strace -f -o trace -e trace=fsync,fdatasync,syncfs,rename,renameat git-cas-ref refs/x/a "$A" ''
+    # One before the ref is in place, one after it.
+    assert_match "$(grep -o 'fsync\|syncfs\|rename' trace | uniq | tr '\n' ' ')" \
+        'fsync rename (fsync|syncfs) $'
+    git config interlock.durability process
+    must strace -f -o trace -e trace=fsync,fdatasync,syncfs git-cas-ref refs/x/b "$A" ''
+    refute grep -q 'sync' trace
+    git config interlock.durability some
+    must_exit 129 git cas-ref refs/x/a "$B" "$A"
+}
+
 # ---- locks ------------------------------------------------------------------------------
 
 @test "D18: somebody else's lock is waited for, named, and never broken: 75" {
@@ -501,12 +535,12 @@ timeouts() {
     within 4000 must_exit 75 git cas-ref refs/x/a "$B" "$A"
     git config interlock.lockTimeout soon
     must_exit 129 git cas-ref refs/x/a "$B" "$A"
-    assert_match "$stderr" -i "interlock.locktimeout" || assert_match "$stderr" "interlock.locktimeout"
+    assert_match "$stderr" 'interlock.locktimeout'
     git config interlock.lockTimeout 1s
     GIT_INTERLOCK_LOCK_TIMEOUT=1x must_exit 129 git cas-ref refs/x/a "$B" "$A"
     assert_match "$stderr" GIT_INTERLOCK_LOCK_TIMEOUT
     must_exit 129 git cas-ref --timeout -5 refs/x/a "$B" "$A"
-    assert_match "$stderr" -- --timeout
+    assert_match "$stderr" '--timeout'
 }
 
 @test "cas-ref: the per-ref lock held by another of us is named: 75" {
@@ -554,7 +588,7 @@ held_flock() {
     make_commits
     git worktree add -q -b topic ../linked "$A"
     (
-        cd ../linked
+        cd ../linked || exit
         try strace -f -o trace -e inject=renameat:signal=KILL:when=1 \
             git-cas-ref refs/heads/topic "$B" "$A"
         assert_equal "$status" 137
@@ -663,7 +697,7 @@ full_disk() {
     mkdir small
     mount -t tmpfs -o size=600k none small 3>&- || skip "requires root"
     MOUNTED="$MOUNTED $PWD/small"
-    cd small
+    cd small || return
     make_commits
     git update-ref refs/x/a "$A"
     must git cas-ref refs/x/a "$B" "$A"

@@ -8,6 +8,9 @@ load helpers
 
 SAVES=$B/t/unit/test-pack
 
+# Variants take every third call; PACK_STEP=1 takes all.
+STEP=${PACK_STEP:-3}
+
 # A repository with seven saves: the first of the next ones starts a merge, and a
 # multi-pack-index names what is merged.
 seven_saves() {
@@ -31,15 +34,16 @@ check_acknowledged() {
     git fsck --strict --full --no-dangling $(cat before acked)
 }
 
-# <name of the round> <command>...: a fresh copy, the command, what it acknowledged
-round() {
+# A fresh copy, the command, and what it acknowledged. Like check_clean it is
+# called plainly, never before "||": else set -e would not end it.
+round() { # <command>...
     rm -rf now
     cp -r seven now
     cd now || return
-    shift
-    "$@" >acked 2>err
-    result=$?
-    check_acknowledged >fsck 2>&1 || flunk "$*: $(cat err fsck)"
+    result=0
+    "$@" >acked 2>err || result=$?
+    cat err
+    check_acknowledged
     cd ..
 }
 
@@ -51,60 +55,61 @@ check_clean() {
     assert_equal "$(find .git/objects/pack -type f -name '*.*' | sed 's/.*[.]//' |
         sort | uniq -c | awk '{ print $1 }' | uniq | wc -l)" 1
     assert_equal "$(find .git/objects/pack -name '.tmp*')" ''
-    check_acknowledged >fsck 2>&1 || flunk "$(cat fsck)"
+    check_acknowledged
     cd ..
 }
 
-killed() {
+killed() { # <step>
     seven_saves
     local n
-    for ((n = first; n <= last; n += 1)); do
-        round "$n" "$HELPER/killat" -n "$n" -o /dev/null -- "$SAVES" saves 8 2 || return
-        check_clean || flunk "killed at call $n"
+    for ((n = first; n <= last; n += $1)); do
+        echo "killed at call $n"
+        round "$HELPER/killat" -n "$n" -o /dev/null -- "$SAVES" saves 8 2
+        check_clean
     done
 }
 
 @test "F1: killed at each system call, a pack writer loses nothing and leaves nothing" {
     requires ptrace
-    HASH=sha1 in_variant native sha1 killed
+    HASH=sha1 in_variant native sha1 killed 1
 }
 
 @test "F1: the same with SHA-256" {
     requires ptrace sha256
-    HASH=sha256 in_variant git sha256 killed
+    HASH=sha256 in_variant git sha256 killed "$STEP"
 }
 
 @test "F1: the same where files cannot be unnamed" {
     requires ptrace
-    export TEST_PACK_NAMED=1
-    HASH=sha1 in_variant native sha1 killed
+    TEST_PACK_NAMED=1 HASH=sha1 in_variant native sha1 killed "$STEP"
 }
 
-failing() { # <errno>...
+failing() { # <step> <errno>...
     seven_saves
-    local n error
+    local n error step=$1
+    shift
     for error; do
-        for ((n = first; n <= last; n += 1)); do
-            round "$n" "$HELPER/killat" -n "$n" --inject="$error" -o /dev/null -- \
-                "$SAVES" saves 8 2 || return
+        for ((n = first; n <= last; n += step)); do
+            echo "$error at call $n"
+            round "$HELPER/killat" -n "$n" --inject="$error" -o ../report -- "$SAVES" saves 8 2
+            # Memory that runs out ends a program; a brk that fails is nothing the kernel does.
+            if grep -Eq ' (brk|mmap)$' report; then continue; fi
             # It may be a call whose failure changes nothing; else it is said.
-            [ "$result" -le 1 ] || flunk "$error at call $n: exit status $result"
-            [ "$result" = 0 ] || grep -q '^test-pack: .' now/err ||
-                flunk "$error at call $n: no message"
-            check_clean || flunk "$error at call $n"
+            assert_at_most "$result" 1 'exit status'
+            [ "$result" = 0 ] || grep '^test-pack: .' now/err
+            check_clean
         done
     done
 }
 
 @test "F2: no failing system call makes a false acknowledgement" {
     requires ptrace
-    HASH=sha1 in_variant native sha1 failing ENOSPC EIO
+    HASH=sha1 in_variant native sha1 failing "$STEP" ENOSPC EIO
 }
 
 @test "F2: the same where files cannot be unnamed" {
     requires ptrace
-    export TEST_PACK_NAMED=1
-    HASH=sha1 in_variant native sha1 failing ENOSPC EINTR
+    TEST_PACK_NAMED=1 HASH=sha1 in_variant native sha1 failing "$STEP" ENOSPC EINTR
 }
 
 # An objects/pack on a file system without room: nothing is left there.

@@ -81,7 +81,7 @@ outside_swap() {
     # Its last chance to be sure of what the ref holds has gone by.
     stop_at "open,openat,link,linkat:${ref##*/}.lock" \
         git-shadow-commit save --json --session us
-    theirs=$(git log -1 --format=%B "$tip" | git commit-tree -p "$tip" "$tip^{tree}")
+    theirs=$(git commit-tree -m 'from outside' -p "$tip" "$tip^{tree}")
     git update-ref "$ref" "$theirs" "$tip"
     let_go
     grep -q '"session"' "$STOPPED_OUT" || flunk "no record: $(cat "$STOPPED_OUT")"

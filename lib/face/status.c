@@ -4,10 +4,12 @@
 #include "quote.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 int status_of(const struct fail *fail)
 {
@@ -60,6 +62,17 @@ void status_say(const char *fmt, ...)
 	va_end(ap);
 	say_line("", text);
 	free(text);
+}
+
+void status_open_streams(void)
+{
+	int fd;
+
+	do
+		fd = open("/dev/null", O_RDONLY);
+	while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 }
 
 int status_close_stdout(int status)

@@ -30,6 +30,12 @@ int status_report(const char *command, const struct fail *fail);
 /* A line of talk on stderr, made safe for a terminal. */
 void status_say(const char *fmt, ...) PRINTF_LIKE(1, 2);
 
+/*
+ * Puts something in the place of standard streams that are closed, so that no file of
+ * ours gets the number of one. Writing to such a stream fails. To be called first.
+ */
+void status_open_streams(void);
+
 /* Flushes standard output; a full disk or closed pipe there is STATUS_FATAL. */
 int status_close_stdout(int status);
 

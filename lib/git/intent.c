@@ -29,7 +29,7 @@ static int try_flock(int dir, const char *file)
 {
 	struct fail ignored = FAIL_INIT;
 	struct stat opened, named;
-	int fd = file_open(dir, file, O_RDWR, NULL, &ignored);
+	int fd = file_open(dir, file, O_RDONLY, NULL, &ignored);
 
 	if (fd < 0)
 		return -1;

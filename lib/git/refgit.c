@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
 /* git waits for a lock by itself, but not so long that we could not heal one meanwhile. */
 #define GIT_WAIT_MS 1000
@@ -144,7 +145,7 @@ const char *refgit_first_in_way(const struct refgit_locks *locks)
 	return NULL;
 }
 
-void refgit_settings(struct spawn *cmd, int64_t deadline)
+void refgit_settings(const struct repo *repo, struct spawn *cmd, int64_t deadline)
 {
 	static const char *const settings[] = {"core.filesRefLockTimeout", "core.packedRefsTimeout",
 					       "reftable.lockTimeout"};
@@ -157,6 +158,17 @@ void refgit_settings(struct spawn *cmd, int64_t deadline)
 	}
 	/* Else git looks, for every full id, whether a ref has such a name: 12 calls each. */
 	argv_push_all(&cmd->argv, "-c", "core.warnAmbiguousRefs=false", NULL);
+	if (repo->conf.durable && !repo->conf.fsync_set)
+		argv_push_all(&cmd->argv, "-c", "core.fsync=all", NULL);
+}
+
+int refgit_sync(const struct repo *repo, struct fail *fail)
+{
+	/* git syncs the files, but not the directories that got them. */
+	if (!repo->conf.durable || syncfs(repo->common_fd) == 0)
+		return 0;
+	fail_errno(fail, "the swap was made, but may not survive a power loss: sync");
+	return fail->kind = FAIL_UNKNOWN;
 }
 
 /* ---- git's words ------------------------------------------------------------------------ */
@@ -208,7 +220,7 @@ static void build_command(const struct by_git *g, struct spawn *cmd)
 	char hex[OID_HEX_MAX + 1];
 
 	repo_git_with_hooks(g->repo, cmd);
-	refgit_settings(cmd, swap->deadline);
+	refgit_settings(g->repo, cmd, swap->deadline);
 	argv_push(&cmd->argv, "update-ref");
 	if (swap->create_reflog)
 		argv_push(&cmd->argv, "--create-reflog");
@@ -277,7 +289,9 @@ static int run_once(struct by_git *g, struct fail *fail)
 		done = cmd.status == 0;
 		if (!done)
 			judge(g, &cmd, fail);
-		else if (g->swap->chatter)
+		else
+			refgit_sync(g->repo, fail);
+		if (done && g->swap->chatter)
 			bytes_add(g->swap->chatter, cmd.err.data, cmd.err.len);
 	}
 	spawn_release(&cmd);

@@ -31,7 +31,10 @@ int refgit_make_way(struct repo *repo, const char *path, const char *own_key,
  * Pushes settings: git's own waiting for locks stays within the deadline, and
  * full ids are taken for what they are.
  */
-void refgit_settings(struct spawn *cmd, int64_t deadline);
+void refgit_settings(const struct repo *repo, struct spawn *cmd, int64_t deadline);
+
+/* With interlock.durability = full: what git wrote is on the disk afterwards. */
+int refgit_sync(const struct repo *repo, struct fail *fail);
 
 /* FAIL_FATAL in git's own words; `err` is all that it wrote to stderr. */
 int refgit_words(const char *err, struct fail *fail);

@@ -64,7 +64,7 @@ static int start_git(struct ref_txn *txn, const struct ref_txn_options *options,
 	struct spawn cmd = SPAWN_INIT;
 
 	repo_git_with_hooks(txn->repo, &cmd);
-	refgit_settings(&cmd, options->deadline);
+	refgit_settings(txn->repo, &cmd, options->deadline);
 	argv_push(&cmd.argv, "update-ref");
 	if (options->create_reflog)
 		argv_push(&cmd.argv, "--create-reflog");
@@ -406,6 +406,8 @@ int ref_txn_commit(struct ref_txn *txn, struct fail *fail)
 		if (status > 128)
 			git_intent_leave(&txn->intent);
 	}
+	if (done)
+		refgit_sync(txn->repo, fail);
 	bytes_release(&words);
 	release(txn);
 	return fail->kind;

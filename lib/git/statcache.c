@@ -248,13 +248,13 @@ static bool same_stat(const struct line *a, const struct line *b)
 /* Where a line's name and extras are; NULL for one that is damaged. */
 static const char *line_text(const struct statcache *cache, const struct line *line)
 {
-	const char *text = cache->names + line->name_at;
+	const char *text;
 
 	if (line->name_at > cache->header.names_len ||
-	    text_len(line) > cache->header.names_len - line->name_at ||
-	    line->check != line_check(line, text))
+	    text_len(line) > cache->header.names_len - line->name_at)
 		return NULL;
-	return text;
+	text = cache->names + line->name_at;
+	return line->check == line_check(line, text) ? text : NULL;
 }
 
 /* The line of a path, or NULL; a damaged one is as good as none. */

@@ -232,7 +232,15 @@ static int fill_pack(struct save *s, struct fail *fail)
 	if (capture_pack(&s->capture, &s->capture.tree, have, n, s->pack, fail) < 0 ||
 	    oid_is_zero(&s->capture.index_tree))
 		return fail->kind;
-	if (capture_pack(&s->capture, &s->capture.index_tree, have, n, s->pack, fail) < 0)
+	if (capture_pack(&s->capture, &s->capture.index_tree, have, n, s->pack, fail) ==
+	    FAIL_GONE) {
+		/* An index that names blobs which are not there holds nothing that could be kept.
+		 */
+		fail_clear(fail);
+		oid_zero(s->repo->algo, &s->capture.index_tree);
+		return 0;
+	}
+	if (fail->kind)
 		return fail->kind;
 	return add_index_commit(s, fail);
 }

@@ -18,6 +18,8 @@
 # another (the tip moved between its start and its swap) has proved nothing and
 # fails too.
 #
+# KEEP=1 leaves the repository and what each session said behind.
+#
 # Prints one line of figures. Exit status: 0 nothing lost, 1 something lost or
 # wrong, 2 no collision happened, 3 a save failed.
 set -u
@@ -44,7 +46,7 @@ while [ $# -gt 0 ]; do
 done
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/swarm.XXXXXX")
-trap 'rm -rf "$work"' EXIT
+trap '[ -n "${KEEP-}" ] && echo "kept $work" || rm -rf "$work"' EXIT
 isolate_in "$work"
 export GIT_INTERLOCK_ENGINE=$engine
 ref=refs/shadow/main/b/main
@@ -58,6 +60,8 @@ new_repository() {
     for k in $(seq 20); do echo "source $k" >"src/$k.c"; done
     git add -A
     git commit -qm base
+    mkdir "$work/outside"
+    echo "$work/outside" >.git/objects/info/alternates
 }
 
 # The tip as a session sees it just before it starts.
@@ -110,13 +114,14 @@ session() { # <name> <round>
 # ---- what goes on beside --------------------------------------------------------
 
 # Another tool that follows the rules: a commit on top of the tip, by compare
-# and swap, with the trailers of the checkpoint below it.
+# and swap. Its objects are in an alternate: as loose objects here, git's own prune would take them between
+# commit-tree and update-ref, which is a race of git's and not ours.
 outsider() {
-    local old new
+    local old new GIT_OBJECT_DIRECTORY=$work/outside GIT_ALTERNATE_OBJECT_DIRECTORIES=$work/repo/.git/objects
+    export GIT_OBJECT_DIRECTORY GIT_ALTERNATE_OBJECT_DIRECTORIES
     while [ ! -e "$work/stop" ]; do
         old=$(git rev-parse -q --verify "$ref") || { sleep 0.01 && continue; }
-        new=$(git log -1 --format=%B "$old" | sed 's/^Shadow-Session:.*/Shadow-Session: outsider/' |
-            git commit-tree -p "$old" "$old^{tree}") || continue
+        new=$(git commit-tree -m 'from outside' -p "$old" "$old^{tree}") || continue
         if git update-ref "$ref" "$new" "$old" 2>/dev/null; then
             echo "outsider - $new" >>"$work/acks.outsider"
         fi

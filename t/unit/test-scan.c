@@ -410,21 +410,9 @@ static void test_many_names(UNUSED void **state)
 /* ---- conversion ---------------------------------------------------------------------- */
 
 static const char *const texts[] = {
-	"",
-	"plain\n",
-	"a\r\nb\r\n",
-	"mixed\r\nlf\n",
-	"lone\rcr\r\n",
-	"\r",
-	"a\r\n\x1a",
-	"\x1a\r\n",
-	"$Id: x $\r\n",
-	"$Id$\n$Id: a\n$\n$Id: b$",
-	"\x01\r\n",
-	"\x01\x02"
-	"wxyz",
-	"x\r\r\n",
-	"tab\t\b\033\f\r\n",
+	"",	    "plain\n",	    "a\r\nb\r\n", "mixed\r\nlf\n",     "lone\rcr\r\n",
+	"\r",	    "a\r\n\x1a",    "\x1a\r\n",	  "$Id: x $\r\n",      "$Id$\n$Id: a\n$\n$Id: b$",
+	"\x01\r\n", "\001\002wxyz", "x\r\r\n",	  "tab\t\b\033\f\r\n",
 };
 
 static void put_texts(const char *dir)
