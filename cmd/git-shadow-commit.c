@@ -72,6 +72,7 @@ int main(int argc, char **argv)
 {
 	static char save[] = "save";
 
+	status_open_streams();
 	for (size_t i = 0; argc > 1 && i < ARRAY_SIZE(verbs); i++)
 		if (!strcmp(argv[1], verbs[i].name))
 			return status_close_stdout(verbs[i].run(argc - 1, argv + 1));

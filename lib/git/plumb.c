@@ -87,11 +87,10 @@ static int copy_file(int from, int to, const char *label, struct fail *fail)
 	return 0;
 }
 
-/* Copies the index with its mtime, from one open descriptor: a rename cannot tear it. */
-static int copy_index(struct plumb *plumb, struct fail *fail)
+/* Copies an index with its mtime, from one open descriptor: a rename cannot tear it. */
+static int copy_index(struct plumb *plumb, const char *source, const char *name, struct fail *fail)
 {
-	const char *source = plumb->repo->index_path;
-	char *target = mem_printf("%s/index", plumb->dir);
+	char *target = mem_printf("%s/%s", plumb->dir, name);
 	int from = file_open(AT_FDCWD, source, O_RDONLY, NULL, fail);
 	int to = -1;
 	struct stat st;
@@ -184,7 +183,8 @@ int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 	plumb->parent = repo_state_dir(repo, "tmp", fail);
 	if (plumb->parent >= 0) {
 		sweep(repo, plumb->parent, locks);
-		if (make_folder(plumb, locks, fail) == 0 && copy_index(plumb, fail) == 0)
+		if (make_folder(plumb, locks, fail) == 0 &&
+		    copy_index(plumb, repo->index_path, "index", fail) == 0)
 			set_environment(plumb);
 	}
 	close(locks);
@@ -349,7 +349,10 @@ static int add_without_the_worst(struct plumb *plumb, const char *const *pathspe
 		struct bytes out = BYTES_INIT;
 
 		prepare(plumb, &cmd);
-		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", "--", pathspecs[i], NULL);
+		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
+		if (plumb->repo->sparse)
+			argv_push(&cmd.argv, "--sparse");
+		argv_push_all(&cmd.argv, "--", pathspecs[i], NULL);
 		spawn_capture_any(&cmd, &out, fail);
 		spawn_release(&cmd);
 		bytes_release(&out);
@@ -495,9 +498,23 @@ int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 	return write_tree(plumb, NULL, tree, fail);
 }
 
+/*
+ * On a copy: write-tree writes the index that it reads, and the new time would make
+ * entries look safe that were changed in the second in which they were added.
+ */
 int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 {
-	return write_tree(plumb, "--missing-ok", tree, fail);
+	char *index = mem_printf("%s/index", plumb->dir);
+	char *old = plumb->env.items[0]; /* GIT_INDEX_FILE, see set_environment() */
+
+	if (copy_index(plumb, index, "staged", fail) == 0) {
+		plumb->env.items[0] = mem_printf("GIT_INDEX_FILE=%s/staged", plumb->dir);
+		write_tree(plumb, "--missing-ok", tree, fail);
+		free(plumb->env.items[0]);
+		plumb->env.items[0] = old;
+	}
+	free(index);
+	return fail->kind;
 }
 
 int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)

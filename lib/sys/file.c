@@ -127,7 +127,7 @@ int file_share(int fd, const struct file_modes *modes, bool is_dir, struct fail 
 		return fail_errno(fail, "stat a new file");
 	want = (st.st_mode & 07777) | modes->extra;
 	/* A bit is shared only with who could use it at all: git's own rule. */
-	if (!(want & S_IWUSR))
+	if (!(st.st_mode & S_IWUSR))
 		want &= ~(mode_t)0222;
 	if (is_dir)
 		want |= (want & 0444) >> 2 | S_ISGID;

@@ -490,13 +490,29 @@ static int add_all(struct capture *c, const struct capture_options *options, str
 	return fail->kind;
 }
 
+/*
+ * The index's .gitattributes as the work tree has them: one that was deleted in the
+ * work tree must not go on converting what is added. No such file is no failure.
+ */
+static int add_attributes(struct capture *c, struct fail *fail)
+{
+	static const char *const spec[] = {":(top,glob)**/.gitattributes"};
+	struct argv ignored = ARGV_INIT;
+	bool any;
+
+	if (plumb_matches(&c->plumb, spec[0], &any, fail) == 0 && any)
+		plumb_add(&c->plumb, spec, 1, &ignored, fail);
+	argv_release(&ignored);
+	return fail->kind;
+}
+
 /* The named paths are added to a copy of the user's index, and taken over from there. */
 static int add_literal(struct capture *c, const struct capture_options *options, struct argv *specs,
 		       const struct argv *paths, const struct oid *index_tree, struct fail *fail)
 {
 	struct oid tree;
 
-	if (add_all(c, options, specs, fail) < 0 ||
+	if (add_attributes(c, fail) < 0 || add_all(c, options, specs, fail) < 0 ||
 	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
 	    apply_limits(c, index_tree, fail) < 0)
 		return fail->kind;

@@ -329,6 +329,9 @@ static int append(struct save *s, struct fail *fail)
 	/* The scan's time does not count, but what waiting for "objects" took does. */
 	s->deadline = clock_deadline(s->patience);
 	list_skipped(s, &skipped);
+	/* What can be done before the lock is done before it. */
+	if (s->pack && pack_prepare(s->pack, 1, fail) < 0)
+		goto done;
 	s->out->mended = s->chain.corrupt;
 	if (ref_lock_take(s->repo, s->chain.name, s->deadline, &lock, fail) == 0)
 		while (append_once(s, &lock, &skipped, fail) == FAIL_NO) {
@@ -344,6 +347,7 @@ static int append(struct save *s, struct fail *fail)
 			pack_free(s->pack);
 			s->pack = NULL;
 		}
+done:
 	ref_lock_drop(&lock);
 	bytes_release(&skipped);
 	return fail->kind;
