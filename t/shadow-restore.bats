@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
 # git shadow-commit restore: D17, H2, H3, D10.
+#
+# shellcheck disable=SC1010,SC2030,SC2031,SC2103,SC2164,SC2154,SC2034 # run sets its variables in each test
 
 load helpers
 
@@ -20,7 +22,15 @@ assert_tree() { # <checkpoint>
 
 # HEAD, refs that are not ours, reflogs, config, index: what restore never moves.
 still() {
-    user_state | grep -v '^\./' | grep -v '^\. '
+    local dir
+    dir=$(git rev-parse --absolute-git-dir)
+    git for-each-ref --format='%(refname) %(objectname) %(symref)' | sed '/^refs\/shadow/d'
+    find "$dir"/{HEAD,index,config,logs} -type f -printf '%p %i %m %s %T@ ' -exec sha256sum {} \;
+}
+
+refs_and_objects() {
+    git for-each-ref
+    find .git/objects -type f | sort
 }
 
 undo_of() { # the id in the "undo" line of the last command
@@ -646,7 +656,7 @@ stopped() {
     # the calls differ from run to run in nothing that matters: find a rename
     cp -a . ../again
     local n tries=0
-    (cd ../again && strace -f -o ../trace git-shadow-commit restore "$first")
+    (cd ../again && ASAN_OPTIONS=detect_leaks=0 strace -f -o ../trace git-shadow-commit restore "$first")
     n=$(grep -n 'renameat2(.*file2' ../trace | head -n 1 | cut -d: -f1)
     [ -n "$n" ]
     for n in $(seq $((n - 200)) $((n + 200))); do
@@ -828,13 +838,13 @@ dry() {
     save
     local before plan refs
     before=$(user_state)
-    refs=$(git for-each-ref; find .git/objects -type f | sort)
+    refs=$(refs_and_objects)
     must git-shadow-commit restore --dry-run --json "$first"
     plan=$(results <<<"$output")
     assert_equal "$(json undo checkpoint <<<"$(tail -n 1 <<<"$output")")" "null"$'\n'"$first"
     must git-shadow-commit restore -n "$first"
     assert_equal "$(user_state)" "$before"
-    assert_equal "$(git for-each-ref; find .git/objects -type f | sort)" "$refs"
+    assert_equal "$(refs_and_objects)" "$refs"
     must git-shadow-commit restore --json "$first"
     assert_equal "$(results <<<"$output")" "${plan//planned/done}"
     assert_equal "$(results <<<"$output")" 'write done .gitignore
