@@ -295,11 +295,14 @@ static int git_paths(struct repo *repo, struct fail *fail)
 		inside = !strcmp(line[6], "true");
 	}
 	bytes_clear(&answer);
-	if (fail->kind == 0 && inside &&
+	/* Also from outside the work tree, when GIT_WORK_TREE or core.worktree names it. */
+	if (fail->kind == 0 && !repo->bare &&
 	    rev_parse(repo, &answer, fail, "--show-toplevel", "--show-prefix", NULL) == 0 &&
 	    split_lines(&answer, line, 2, fail) == 0) {
 		repo->work_tree = absolute(line[0]);
 		repo->prefix = mem_strdup(line[1]);
+	} else if (fail->kind && !inside && repo->git_dir) {
+		fail_clear(fail); /* inside the repository itself: no work tree from here */
 	}
 	bytes_release(&answer);
 	return fail->kind;

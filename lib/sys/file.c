@@ -97,21 +97,25 @@ static int make_dir(int dir, const char *path, const struct file_modes *modes, s
 
 int file_make_dirs(int dir, const char *path, const struct file_modes *modes, struct fail *fail)
 {
+	struct fail first = FAIL_INIT;
 	struct bytes part = BYTES_INIT;
 	const char *p = path;
-	int r = 0;
+	int r = make_dir(dir, path, modes, &first);
 
 	/* The common case is one call: it is there, or only the last part is missing. */
-	if (mkdirat(dir, path, modes->dir) < 0 && errno == ENOENT)
-		while (r == 0 && *p) {
-			p += strspn(p, "/");
-			p += strcspn(p, "/");
-			bytes_clear(&part);
-			bytes_add(&part, path, (size_t)(p - path));
-			r = make_dir(dir, part.data, modes, fail);
-		}
-	else
-		r = make_dir(dir, path, modes, fail);
+	if (r == 0)
+		return 0;
+	if (first.err != ENOENT) {
+		*fail = first;
+		return r;
+	}
+	for (r = 0; r == 0 && *p;) {
+		p += strspn(p, "/");
+		p += strcspn(p, "/");
+		bytes_clear(&part);
+		bytes_add(&part, path, (size_t)(p - path));
+		r = make_dir(dir, part.data, modes, fail);
+	}
 	bytes_release(&part);
 	return r;
 }

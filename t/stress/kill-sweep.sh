@@ -20,7 +20,8 @@
 #     printed already, and every ref holds its old or its new value
 #   - git fsck finds nothing
 #   - the same command, run again without help, succeeds within 5 seconds
-#   - then no lock and no temporary file of ours is left
+#   - then, after an expire that drops nothing, no lock and no temporary file of
+#     ours is left
 #   - a restore: what was there before is in the work tree or in a checkpoint
 #
 # The points are counted per process and compared with what strace -f -c counts.
@@ -229,6 +230,8 @@ check_next() {
     if [ "$op" != save ] && [ "$op" != path-save ]; then
         out=$(timeout 5 git-shadow-commit save 2>&1) || echo "next save: $out"
     fi
+    # What no later run needs to touch, the next expire takes away.
+    out=$(timeout 5 git-shadow-commit expire --keep 1000000 2>&1) || echo "expire: $out"
     sound 'after the next run'
     left=$(find .git \( -name '*.lock' -o -name 'tmp_interlock*' -o -name '*.intent' \) ! -path '*/interlock/locks/*.lock')
     [ -z "$left" ] || echo "debris: $left"
