@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
 # git shadow-commit log, show, diff: one history across segments, rendered by git.
+#
+# shellcheck disable=SC1010,SC2030,SC2031,SC2103,SC2164,SC2154 # run sets its variables in each test
 
 load helpers
 

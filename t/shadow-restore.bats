@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
 # git shadow-commit restore: D17, H2, H3, D10.
+#
+# shellcheck disable=SC1010,SC2030,SC2031,SC2103,SC2164,SC2154,SC2034 # run sets its variables in each test
 
 load helpers
 
@@ -20,7 +22,15 @@ assert_tree() { # <checkpoint>
 
 # HEAD, refs that are not ours, reflogs, config, index: what restore never moves.
 still() {
-    user_state | grep -v '^\./' | grep -v '^\. '
+    local dir
+    dir=$(git rev-parse --absolute-git-dir)
+    git for-each-ref --format='%(refname) %(objectname) %(symref)' | sed '/^refs\/shadow/d'
+    find "$dir"/{HEAD,index,config,logs} -type f -printf '%p %i %m %s %T@ ' -exec sha256sum {} \;
+}
+
+refs_and_objects() {
+    git for-each-ref
+    find .git/objects -type f | sort
 }
 
 undo_of() { # the id in the "undo" line of the last command
@@ -353,13 +363,14 @@ tracked_ignored() {
     make_repo
     save
     local first=$id
-    put forced.o 'added by force'
-    git add -f forced.o
+    printf '*.o\n*.dat\n' >.gitignore
+    put forced.dat 'added by force'
+    git add -f forced.dat
     put plain 'made since'
     restore "$first"
-    assert_file forced.o 'added by force'
+    assert_file forced.dat 'added by force'
     assert_absent plain
-    assert_match "$stderr" 'forced.o: ignored'
+    assert_match "$stderr" 'forced.dat: ignored'
 }
 
 @test "H3: a rule with a negation does not protect what it names" {
@@ -419,6 +430,34 @@ too_large() {
     assert_equal "$(stat -c %s data)" 5000
     assert_file README then
     assert_match "$stderr" 'data: too large'
+}
+
+@test "D17: a change that git was told not to see is not in the save, and stays" {
+    both_engines assumed
+}
+assumed() {
+    make_repo
+    put README then
+    save
+    local first=$id
+    git update-index --assume-unchanged doc/guide.txt
+    put doc/guide.txt 'my own settings'
+    put README now
+    git add README
+    git commit -qm 'then' -- README
+    restore "$first"
+    assert_file README then
+    # the checkpoint of another time may differ, this one does not: make it
+    git update-index --no-assume-unchanged doc/guide.txt
+    save
+    local second=$id
+    git commit -qam 'another guide'
+    git update-index --assume-unchanged doc/guide.txt
+    put doc/guide.txt 'my newest settings'
+    restore "$first"
+    assert_file doc/guide.txt 'my newest settings'
+    assert_match "$stderr" 'doc/guide.txt: changed'
+    restore "$second" -- README
 }
 
 @test "D17: an ignored file in the way is listed and stays" {
@@ -617,7 +656,7 @@ stopped() {
     # the calls differ from run to run in nothing that matters: find a rename
     cp -a . ../again
     local n tries=0
-    (cd ../again && strace -f -o ../trace git-shadow-commit restore "$first")
+    (cd ../again && ASAN_OPTIONS=detect_leaks=0 strace -f -o ../trace git-shadow-commit restore "$first")
     n=$(grep -n 'renameat2(.*file2' ../trace | head -n 1 | cut -d: -f1)
     [ -n "$n" ]
     for n in $(seq $((n - 200)) $((n + 200))); do
@@ -799,13 +838,13 @@ dry() {
     save
     local before plan refs
     before=$(user_state)
-    refs=$(git for-each-ref; find .git/objects -type f | sort)
+    refs=$(refs_and_objects)
     must git-shadow-commit restore --dry-run --json "$first"
     plan=$(results <<<"$output")
     assert_equal "$(json undo checkpoint <<<"$(tail -n 1 <<<"$output")")" "null"$'\n'"$first"
     must git-shadow-commit restore -n "$first"
     assert_equal "$(user_state)" "$before"
-    assert_equal "$(git for-each-ref; find .git/objects -type f | sort)" "$refs"
+    assert_equal "$(refs_and_objects)" "$refs"
     must git-shadow-commit restore --json "$first"
     assert_equal "$(results <<<"$output")" "${plan//planned/done}"
     assert_equal "$(results <<<"$output")" 'write done .gitignore

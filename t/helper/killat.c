@@ -646,6 +646,8 @@ static void start(struct killat *k, char **argv)
 			close(STDIN_FILENO);
 			open("/dev/null", O_RDONLY);
 		}
+		/* The leak checker of a sanitized build cannot trace what is traced already. */
+		setenv("ASAN_OPTIONS", "detect_leaks=0", 0);
 		execv(argv[0], argv);
 		fprintf(stderr, "killat: %s: %s\n", argv[0], strerror(errno));
 		_exit(127);
