@@ -704,6 +704,16 @@ static void print_report(const struct killat *k)
 		die("report");
 }
 
+static void release(struct killat *k)
+{
+	for (size_t i = 0; i < k->process_count; i++) {
+		free(k->processes[i].entries_of);
+		free(k->processes[i].returned_of);
+	}
+	free(k->processes);
+	free(k->tasks);
+}
+
 static void usage(void)
 {
 	fprintf(stderr, "usage: killat [-c] [-o <file>] [-n <n> [--one] [--exit] "
@@ -778,6 +788,7 @@ int main(int argc, char **argv)
 	start(&k, argv);
 	trace(&k);
 	print_report(&k);
+	release(&k);
 	if (WIFSIGNALED(k.root_status))
 		return 128 + WTERMSIG(k.root_status);
 	return WEXITSTATUS(k.root_status);
