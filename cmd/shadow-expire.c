@@ -5,6 +5,7 @@
 #include "expire.h"
 #include "number.h"
 #include "out.h"
+#include "pack.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -106,8 +107,12 @@ static int act(const struct expire_command *o, struct repo *repo, struct expire_
 	uint64_t freed = 0;
 	bool left = false;
 
-	if (!o->dry_run && expire_drop(repo, plan, fail) == 0 && expire_is_pending(repo))
-		expire_objects(repo, &freed, &left, fail);
+	if (!o->dry_run && expire_drop(repo, plan, fail) == 0) {
+		if (expire_is_pending(repo))
+			expire_objects(repo, &freed, &left, fail);
+		else
+			pack_sweep(repo, false, fail); /* what killed writers left */
+	}
 	print_plan(o, plan, !o->dry_run && fail->kind == 0 ? &freed : NULL, fail);
 	if (left && !o->quiet)
 		status_say("packs that were used within the last hour are left for the next "

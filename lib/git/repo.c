@@ -297,10 +297,12 @@ static int git_paths(struct repo *repo, struct fail *fail)
 	bytes_clear(&answer);
 	/* Also from outside the work tree, when GIT_WORK_TREE or core.worktree names it. */
 	if (fail->kind == 0 && !repo->bare &&
-	    rev_parse(repo, &answer, fail, "--show-toplevel", "--show-prefix", NULL) == 0 &&
-	    split_lines(&answer, line, 2, fail) == 0) {
-		repo->work_tree = absolute(line[0]);
-		repo->prefix = mem_strdup(line[1]);
+	    rev_parse(repo, &answer, fail, "--show-toplevel", NULL) == 0) {
+		bytes_chomp(&answer);
+		repo->work_tree = absolute(answer.data);
+		/* Not --show-prefix: names on the way may hold newlines. */
+		if (find_prefix(repo, fail) == 0 && !repo->prefix && !inside)
+			repo->prefix = mem_strdup("");
 	} else if (fail->kind && !inside && repo->git_dir) {
 		fail_clear(fail); /* inside the repository itself: no work tree from here */
 	}
