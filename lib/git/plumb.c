@@ -210,6 +210,8 @@ static void prepare(struct plumb *plumb, struct spawn *cmd)
 	repo_git(plumb->repo, cmd);
 	argv_push_all(&cmd->argv, "-c", "core.splitIndex=false", "-c",
 		      "advice.addEmbeddedRepo=false", "-c", "core.safecrlf=false", NULL);
+	/* Nothing that is added has to be fetched, and fetching writes the user's config. */
+	argv_push(&cmd->env, "GIT_NO_LAZY_FETCH=1");
 	for (size_t i = 0; i < plumb->env.count; i++)
 		argv_push(&cmd->env, plumb->env.items[i]);
 }
@@ -446,10 +448,15 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 		fail_set(fail, FAIL_FATAL, "git check-ignore: exit status %d", cmd.status);
 	p = out.data;
 	for (size_t i = 0; fail->kind == 0 && i < paths->count && p < out.data + out.len; i++) {
-		if (!*p)
-			argv_push(&kept, paths->items[i]);
-		for (int field = 0; field < 4; field++)
+		const char *field[4];
+
+		for (int n = 0; n < 4; n++) {
+			field[n] = p;
 			p += strlen(p) + 1;
+		}
+		/* No pattern, or one that takes the path back in. */
+		if (!*field[2] || *field[2] == '!')
+			argv_push(&kept, paths->items[i]);
 	}
 	argv_release(paths);
 	*paths = kept;

@@ -95,21 +95,14 @@ static int make_dir(int dir, const char *path, const struct file_modes *modes, s
 	return 0;
 }
 
-int file_make_dirs(int dir, const char *path, const struct file_modes *modes, struct fail *fail)
+/* One directory after the other. */
+static int make_each(int dir, const char *path, const struct file_modes *modes, struct fail *fail)
 {
-	struct fail first = FAIL_INIT;
 	struct bytes part = BYTES_INIT;
 	const char *p = path;
-	int r = make_dir(dir, path, modes, &first);
+	int r = 0;
 
-	/* The common case is one call: it is there, or only the last part is missing. */
-	if (r == 0)
-		return 0;
-	if (first.err != ENOENT) {
-		*fail = first;
-		return r;
-	}
-	for (r = 0; r == 0 && *p;) {
+	while (r == 0 && *p) {
 		p += strspn(p, "/");
 		p += strcspn(p, "/");
 		bytes_clear(&part);
@@ -117,6 +110,20 @@ int file_make_dirs(int dir, const char *path, const struct file_modes *modes, st
 		r = make_dir(dir, part.data, modes, fail);
 	}
 	bytes_release(&part);
+	return r;
+}
+
+#define REMOVED_UNDER_US 10 /* git pack-refs prunes the empty directories of refs */
+
+int file_make_dirs(int dir, const char *path, const struct file_modes *modes, struct fail *fail)
+{
+	/* The common case is one call: it is there, or only the last part is missing. */
+	int r = make_dir(dir, path, modes, fail);
+
+	for (int tries = 0; r < 0 && fail->err == ENOENT && tries < REMOVED_UNDER_US; tries++) {
+		fail_clear(fail);
+		r = make_each(dir, path, modes, fail);
+	}
 	return r;
 }
 

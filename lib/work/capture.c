@@ -422,6 +422,14 @@ static int collect_grafts(struct capture *c, const struct oid *on_tree, struct f
 	return tree_diff(&c->odb, on_tree, &c->tree, graft_below, &top, fail);
 }
 
+static bool stands_in(struct capture *c, const struct oid *tree, const char *path)
+{
+	struct tree_entry entry;
+	struct fail miss = FAIL_INIT;
+
+	return !oid_is_zero(tree) && tree_lookup(&c->odb, tree, path, &entry, &miss) == 0;
+}
+
 /*
  * A pathspec has to match something: on disk, in the user's index, or in the last
  * checkpoint. Only what matches on disk or in the last checkpoint can be added.
@@ -429,7 +437,6 @@ static int collect_grafts(struct capture *c, const struct oid *on_tree, struct f
 static int match_pathspec(struct capture *c, const struct capture_options *options,
 			  const char *given, struct argv *specs, struct fail *fail)
 {
-	struct tree_entry entry;
 	struct fail lookup = FAIL_INIT;
 	bool matches;
 	char *path = NULL;
@@ -437,9 +444,8 @@ static int match_pathspec(struct capture *c, const struct capture_options *optio
 	if (plumb_matches(&c->plumb, given, &matches, fail) < 0)
 		return fail->kind;
 	if (!matches && capture_literal_path(c->repo, given, &path, &lookup) == 0)
-		matches = tree_lookup(&c->odb,
-				      options->partial ? &options->on_tree : &options->head_tree,
-				      path, &entry, &lookup) == 0;
+		matches = stands_in(c, &options->on_tree, path) ||
+			  stands_in(c, &options->head_tree, path);
 	free(path);
 	if (!matches)
 		return fail_set(fail, FAIL_FATAL, "pathspec '%s' did not match any files", given);
