@@ -74,6 +74,7 @@ static unsigned use_in_line(const char *line, size_t len, const struct argv *dri
 {
 	const char *end = line + len;
 	unsigned uses = 0;
+	bool macro;
 
 	if (len > LINE_MAX_SAFE || memchr(line, '\0', len))
 		uses |= ATTRIBUTE_ODD;
@@ -81,6 +82,7 @@ static unsigned use_in_line(const char *line, size_t len, const struct argv *dri
 		line++;
 	if (line < end && *line == '#')
 		return uses;
+	macro = end - line > 6 && !memcmp(line, "[attr]", 6);
 	while (line < end) {
 		const char *word = line;
 
@@ -90,6 +92,9 @@ static unsigned use_in_line(const char *line, size_t len, const struct argv *dri
 		while (line < end && is_blank(*line))
 			line++;
 	}
+	/* libgit2 knows a macro only below its definition; git everywhere. */
+	if (macro && (uses & ATTRIBUTE_CONVERT))
+		uses |= ATTRIBUTE_ODD;
 	return uses;
 }
 

@@ -67,6 +67,7 @@ static void test_attributes_that_matter(UNUSED void **state)
 	assert_int_equal(uses("a textual mytext text-x\n"), 0);
 	assert_int_equal(uses("*.psd filter=lfs diff=lfs merge=lfs -text\n"), ATTRIBUTE_FILTER);
 	assert_int_equal(uses("[attr]lfs filter=lfs\n"), ATTRIBUTE_FILTER);
+	assert_int_equal(uses("[attr]mine text eol=crlf\n"), ATTRIBUTE_CONVERT | ATTRIBUTE_ODD);
 	assert_int_equal(uses("a working-tree-encoding=UTF-16\n"), ATTRIBUTE_ENCODING);
 	assert_int_equal(uses("\"a b\"filter=x\n"), ATTRIBUTE_FILTER);
 	assert_int_equal(uses("x #filter\n"), 0);
