@@ -148,7 +148,7 @@ FORCE:
 DEPS_BUILD = gcc make git libc6-dev libgit2-dev libmbedtls-dev libhttp-parser-dev libpcre2-dev \
 	     zlib1g-dev libbsd-dev libmd-dev libjansson-dev asciidoctor
 DEPS_CHECK = bats libcmocka-dev parallel perl strace procps clang libclang-rt-dev
-DEPS_BENCH = time hyperfine linux-source-6.1
+DEPS_BENCH = time linux-source-6.1
 missing = $(shell for p in $(1); do \
 	[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done)
 as_root = $(if $(filter 0,$(shell id -u)),,sudo)
