@@ -66,9 +66,12 @@ void status_say(const char *fmt, ...)
 
 void status_open_streams(void)
 {
-	/* open() gives the lowest free number: the one that was just found closed. */
+	/*
+	 * open() gives the lowest free number: the one that was just found closed. For
+	 * reading only, so that an answer that cannot be given is a failed write.
+	 */
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) < 0)
 			return;
 }
 
