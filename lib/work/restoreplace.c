@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define HASH_BATCH 256 /* paths for one git hash-object */
@@ -509,16 +510,21 @@ static int change_mode(struct restore *r, struct restore_item *item, struct fail
 static int check_signal(struct restore *r, struct fail *fail)
 {
 	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	const struct timespec at_once = {0};
 	sigset_t blocked, pending, set;
 
-	sigprocmask(SIG_BLOCK, NULL, &blocked);
-	sigpending(&pending);
+	if (sigprocmask(SIG_BLOCK, NULL, &blocked) < 0 || sigpending(&pending) < 0)
+		return 0; /* still held back: it is found before the next path */
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		if (!sigismember(&blocked, signals[i]) || !sigismember(&pending, signals[i]))
 			continue;
 		sigemptyset(&set);
 		sigaddset(&set, signals[i]);
-		r->signal = sigwaitinfo(&set, NULL);
+		r->signal = sigtimedwait(&set, NULL, &at_once);
+		if (r->signal < 0) {
+			r->signal = 0; /* somebody else has taken it: never wait here */
+			continue;
+		}
 		return fail_set(fail, FAIL_FATAL, "signal %d", r->signal);
 	}
 	return 0;
