@@ -72,22 +72,6 @@ static void sweep(struct repo *repo, int parent)
 	bytes_release(&names);
 }
 
-static int copy_file(int from, int to, const char *label, struct fail *fail)
-{
-	char buffer[65536];
-	ssize_t n;
-
-	while ((n = read(from, buffer, sizeof(buffer))) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_errno(fail, "read '%s'", label);
-		if (file_write_fd(to, label, buffer, (size_t)n, fail) < 0)
-			return fail->kind;
-	}
-	return 0;
-}
-
 /* Copies an index with its mtime, from one open descriptor: a rename cannot tear it. */
 static int copy_index(struct plumb *plumb, const char *source, const char *name, struct fail *fail)
 {
@@ -101,7 +85,7 @@ static int copy_index(struct plumb *plumb, const char *source, const char *name,
 	} else if (from >= 0) {
 		to = file_open(AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL, &plumb->repo->modes,
 			       fail);
-		if (to >= 0 && copy_file(from, to, source, fail) == 0) {
+		if (to >= 0 && file_copy_fd(from, to, source, fail) == 0) {
 			struct timespec times[2];
 
 			if (fstat(from, &st) < 0)

@@ -205,6 +205,22 @@ int file_write_fd(int fd, const char *label, const void *data, size_t len, struc
 	return 0;
 }
 
+int file_copy_fd(int from, int to, const char *label, struct fail *fail)
+{
+	char buffer[65536];
+	ssize_t n;
+
+	while ((n = read(from, buffer, sizeof(buffer))) != 0) {
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return fail_errno(fail, "read '%s'", label);
+		if (file_write_fd(to, label, buffer, (size_t)n, fail) < 0)
+			return fail->kind;
+	}
+	return 0;
+}
+
 void file_nonce_name(const char *prefix, struct bytes *out)
 {
 	uint32_t high = arc4random();

@@ -49,11 +49,14 @@ int file_read_fd(int fd, const char *label, size_t limit, struct bytes *out, str
 /* Writes all of it. `label` names the file in a message. */
 int file_write_fd(int fd, const char *label, const void *data, size_t len, struct fail *fail);
 
+/* Copies everything from one open file to another. */
+int file_copy_fd(int from, int to, const char *label, struct fail *fail);
+
 /*
  * Replaces `name` in whole: writes a temporary sibling, fsyncs it when `sync`
  * is set, renames it, fsyncs the directory when `sync`. A reader sees the old
- * file or the new one. A kill leaves at most "<name>.tmp-<nonce>" (swept by
- * file_sweep_temporaries()).
+ * file or the new one. A kill leaves at most "<name>.tmp-<nonce>", which
+ * means nothing and harms nobody.
  */
 int file_replace(int dir, const char *name, const void *data, size_t len,
 		 const struct file_modes *modes, bool sync, struct fail *fail);

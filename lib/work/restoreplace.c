@@ -380,22 +380,6 @@ static int move(const struct arrival *a, struct fail *fail)
 	return a->item->old_mode ? move_over(a, fail) : move_new(a, fail);
 }
 
-static int copy_bytes(int from, int to, const char *path, struct fail *fail)
-{
-	char buffer[65536];
-	ssize_t n;
-
-	while ((n = read(from, buffer, sizeof(buffer))) != 0) {
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return fail_errno(fail, "read the prepared '%s'", path);
-		if (file_write_fd(to, path, buffer, (size_t)n, fail) < 0)
-			return fail->kind;
-	}
-	return 0;
-}
-
 /* Copies the prepared file to `name` beside its place. */
 static int copy_beside(const struct arrival *a, const char *name, struct fail *fail)
 {
@@ -414,7 +398,7 @@ static int copy_beside(const struct arrival *a, const char *name, struct fail *f
 			fail_errno(fail, "write '%s'", a->item->path);
 			break;
 		}
-		if (copy_bytes(content.fd, to, a->item->path, fail) == 0 &&
+		if (file_copy_fd(content.fd, to, a->item->path, fail) == 0 &&
 		    fchmod(to, content.st.st_mode & 07777) < 0)
 			fail_errno(fail, "set the mode of '%s'", a->item->path);
 		if (close(to) < 0)
