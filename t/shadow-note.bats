@@ -157,11 +157,11 @@ keeps() { find .git/objects/pack -name '*.keep' "$@"; }
     every_variant one_file
 }
 one_file() {
-    many_saves 20
+    many_saves 10
     assert_equal "$(keeps -printf '%i\n' | sort -u | wc -l)" \
         "$(find .git/interlock/keep -type f | wc -l)" 'inodes'
     assert_equal "$(cat .git/interlock/keep/0)" 'interlock 1 0'
-    assert_at_most "$(keeps | wc -l)" 14 packs
+    assert_at_most "$(keeps | wc -l)" 8 packs
     local n how
     for how in gone other longer; do
         case $how in
@@ -169,7 +169,7 @@ one_file() {
             other) chmod u+w .git/interlock/keep/0 && echo 'interlock 1 x' >.git/interlock/keep/0 ;;
             longer) rm -f .git/interlock/keep/0 && echo 'mine, not yours' >.git/interlock/keep/0 ;;
         esac
-        for ((n = 0; n < 20; n++)); do
+        for ((n = 0; n < 9; n++)); do
             put src/main.c "$how $n"
             must git-shadow-commit save -q
         done
