@@ -189,6 +189,8 @@ static int save(struct save_options *o, struct repo *repo, struct fail *fail)
 	options.chain = chain;
 	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
 		goto done;
+	if (!o->quiet)
+		shadow_tell_waits(repo, &progress);
 	progress_begin(&progress, "Scanning files", 0);
 	r = snapshot_save(repo, &options, &saved, fail);
 	if (r < 0)

@@ -47,7 +47,8 @@ static void sweep_one(struct repo *repo, int parent, const char *name)
 	struct lock lock = LOCK_INIT;
 	char *lock_name = mem_printf("%s.lock", name);
 
-	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
+	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, NULL, &repo->modes, &ignored) ==
+	    0) {
 		remove_tree(parent, name);
 		unlinkat(parent, lock_name, 0);
 	}
@@ -142,8 +143,8 @@ static int make_folder(struct plumb *plumb, struct fail *fail)
 	file_nonce_name("", &name);
 	lock = mem_printf("%s.lock", name.data);
 	objects = mem_printf("%s/objects", name.data);
-	if (lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX, &repo->modes,
-		      fail) == 0) {
+	if (lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX, NULL,
+		      &repo->modes, fail) == 0) {
 		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
 		file_make_dirs(plumb->parent, objects, &repo->modes, fail);
 	}

@@ -13,6 +13,7 @@
 #ifndef REPO_H
 #define REPO_H
 
+#include "clock.h"
 #include "file.h"
 #include "gitconf.h"
 #include "oid.h"
@@ -44,6 +45,7 @@ struct repo {
 	int state_fd;		       /* <common-dir>/interlock, -1 until repo_state_dir() */
 	struct git_repository *handle; /* NULL under the git engine */
 	struct gitconf conf;
+	struct waiting waiting; /* the caller's to set once the repository is open */
 };
 
 enum repo_need {

@@ -94,7 +94,7 @@ int ledger_append(struct repo *repo, const struct ledger_event *event, struct fa
 		return dir;
 	format_line(event, &line);
 	if (lock_take(&lock, dir, "ledger", LOCK_EXCLUSIVE, clock_deadline(LOCK_WAIT_MS),
-		      &repo->modes, fail) == 0)
+		      &repo->waiting, &repo->modes, fail) == 0)
 		append_line(repo, &line, fail);
 	lock_drop(&lock);
 	close(dir);

@@ -65,7 +65,8 @@ static int lock_objects(struct save *s, struct fail *fail)
 	dir = repo_state_dir(s->repo, "locks", fail);
 	if (dir < 0)
 		return dir;
-	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->modes, fail);
+	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->waiting,
+		  &s->repo->modes, fail);
 	s->patience = clock_left(deadline);
 	close(dir);
 	if (fail->kind || chain_refresh(&s->chain, &moved, fail) < 0)

@@ -64,7 +64,7 @@ static pid_t hold(struct place *p, const char *name)
 	assert_int_equal(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
-		byte = lock_take(&lock, p->dir, name, LOCK_EXCLUSIVE, 0, &modes, &fail) == 0;
+		byte = lock_take(&lock, p->dir, name, LOCK_EXCLUSIVE, 0, NULL, &modes, &fail) == 0;
 		if (write(ready[1], &byte, 1) != 1)
 			_exit(1);
 		for (;;)
@@ -92,7 +92,7 @@ static void busy_names_the_holder(void **state)
 	char wanted[32];
 
 	snprintf(wanted, sizeof(wanted), "pid %d", (int)pid);
-	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail),
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
 			 FAIL_BUSY);
 	assert_int_equal(lock.fd, -1);
 	assert_non_null(strstr(fail.message, wanted));
@@ -107,9 +107,9 @@ static void a_deadline_is_kept(void **state)
 	pid_t pid = hold(p, "x");
 	int64_t start = clock_ms(), took;
 
-	assert_int_equal(
-		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(200), &modes, &fail),
-		FAIL_BUSY);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(200), NULL,
+				   &modes, &fail),
+			 FAIL_BUSY);
 	took = clock_ms() - start;
 	assert_true(took >= 200);
 	assert_true(took < 1000);
@@ -131,9 +131,9 @@ static void death_wakes_the_waiter(void **state)
 		kill(pid, SIGKILL);
 		_exit(0);
 	}
-	assert_int_equal(
-		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), &modes, &fail),
-		0);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), NULL,
+				   &modes, &fail),
+			 0);
 	assert_true(clock_ms() - start >= 95);
 	assert_true(clock_ms() - start < 5000);
 	lock_drop(&lock);
@@ -161,13 +161,13 @@ static void a_swept_file_is_not_a_lock(void **state)
 		kill(pid, SIGKILL);
 		_exit(0);
 	}
-	assert_int_equal(
-		lock_take(&ours, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), &modes, &fail),
-		0);
+	assert_int_equal(lock_take(&ours, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), NULL,
+				   &modes, &fail),
+			 0);
 	waitpid(sweeper, NULL, 0);
 	waitpid(pid, NULL, 0);
 	assert_int_equal(flock(naive, LOCK_EX | LOCK_NB), 0); /* two "holders": the naive version */
-	assert_int_equal(lock_take(&other, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail),
+	assert_int_equal(lock_take(&other, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
 			 FAIL_BUSY);
 	close(naive);
 	lock_drop(&ours);
@@ -179,13 +179,14 @@ static void shared_and_exclusive(void **state)
 	struct lock a = LOCK_INIT, b = LOCK_INIT, c = LOCK_INIT;
 	struct fail fail = FAIL_INIT;
 
-	assert_int_equal(lock_take(&a, p->dir, "x", LOCK_SHARED, 0, &modes, &fail), 0);
-	assert_int_equal(lock_take(&b, p->dir, "x", LOCK_SHARED, 0, &modes, &fail), 0);
-	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), FAIL_BUSY);
+	assert_int_equal(lock_take(&a, p->dir, "x", LOCK_SHARED, 0, NULL, &modes, &fail), 0);
+	assert_int_equal(lock_take(&b, p->dir, "x", LOCK_SHARED, 0, NULL, &modes, &fail), 0);
+	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
+			 FAIL_BUSY);
 	fail_clear(&fail);
 	lock_drop(&a);
 	lock_drop(&b);
-	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), 0);
+	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail), 0);
 	lock_drop(&c);
 }
 
@@ -196,7 +197,7 @@ static void children_do_not_inherit(void **state)
 	struct lock lock = LOCK_INIT;
 	struct fail fail = FAIL_INIT;
 
-	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), 0);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail), 0);
 	assert_true(fcntl(lock.fd, F_GETFD) & FD_CLOEXEC);
 	lock_drop(&lock);
 }
@@ -215,7 +216,7 @@ static void planted_things_are_refused(void **state)
 		struct fail fail = FAIL_INIT;
 
 		assert_int_equal(lock_take(&lock, p->dir, i ? "fifo" : "link", LOCK_EXCLUSIVE, 0,
-					   &modes, &fail),
+					   NULL, &modes, &fail),
 				 FAIL_CORRUPT);
 	}
 	assert_int_equal(access(outside, F_OK), -1);

@@ -626,7 +626,8 @@ static int objects_lock(struct repo *repo)
 	int dir = repo_state_dir(repo, "locks", &fail);
 	struct lock lock = LOCK_INIT;
 
-	assert_ok(lock_take(&lock, dir, "objects", LOCK_SHARED, 0, &repo->modes, &fail), fail);
+	assert_ok(lock_take(&lock, dir, "objects", LOCK_SHARED, 0, NULL, &repo->modes, &fail),
+		  fail);
 	close(dir);
 	return lock.fd;
 }
