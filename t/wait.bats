@@ -116,3 +116,139 @@ save_waits() {
     tells_once objects 'pid [0-9]+ .hold.' git shadow-commit expire --keep 1
     unhold
 }
+
+# ---- --best-effort: never a failure, never a delay ---------------------------------------------
+
+# A best-effort save that cannot be: status 0 in good time, a line on stderr that matches,
+# and one more in the ledger.
+gives_up() { # <what stderr says>
+    local before=0
+    [ ! -e .git/interlock/ledger ] || before=$(wc -l <.git/interlock/ledger)
+    within 4000 must git shadow-commit --best-effort --lock-timeout 500ms
+    assert_equal "$output" ''
+    assert_match "$stderr" "$1"
+    [ "${2-}" != unheard ] || return 0
+    assert_equal "$(wc -l <.git/interlock/ledger)" $((before + 1)) 'lines in the ledger'
+    assert_match "$(tail -n 1 .git/interlock/ledger)" '"event":"save-failed"'
+}
+
+locked_repo() {
+    make_repo
+    must git shadow-commit
+    put new 'new content'
+    lock=.git/interlock/locks
+    chain=ref-refs%2Fshadow%2Fmain%2Fb%2Fmain
+}
+
+@test "best effort: every lock that a save can meet" {
+    both_engines meets_every_lock
+}
+meets_every_lock() {
+    locked_repo
+    hold flock "$lock/$chain"
+    gives_up "$chain"
+    unhold
+    hold flock "$lock/objects"
+    gives_up objects
+    unhold
+    hold dotlock ".git/$(shadow_ref)"
+    gives_up 'main.lock'
+    unhold
+    # Nobody's lock, and the ledger's on top of it.
+    : >".git/$(shadow_ref).lock"
+    gives_up 'main.lock'
+    hold flock "$lock/ledger"
+    gives_up 'main.lock' unheard
+    unhold
+    rm ".git/$(shadow_ref).lock"
+    # A new segment pins the end of the old one.
+    git config interlock.segmentMax 1
+    hold flock "$lock/ref-refs%2Fshadow-old%2Fmain%2Fb%2Fmain%2F000001"
+    gives_up 'shadow-old'
+    unhold
+    mkdir -p .git/refs/shadow-old/main/b/main
+    hold dotlock .git/refs/shadow-old/main/b/main/000001
+    gives_up 'main/000001.lock'
+    unhold
+    # None of these is in a save's way.
+    hold flock "$lock/pack"
+    hold_too dotlock .git/index
+    within 4000 must git shadow-commit --best-effort --lock-timeout 500ms
+    assert_equal "$(git rev-parse "$output^{tree}")" "$(git_tree)"
+}
+
+# Holds one more, until the test ends.
+hold_too() {
+    local outer=$HOLD_FD outer_pid=$HOLD_PID
+    hold "$@"
+    HOLD_FD=$outer HOLD_PID=$outer_pid
+}
+
+@test "best effort: the lock for merging packs is not waited for" {
+    make_repo
+    local n
+    for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+        mkdir -p .git/interlock/locks
+        [ "$n" != 2 ] || hold flock .git/interlock/locks/pack
+        put new "content $n"
+        within 4000 must git shadow-commit --best-effort --lock-timeout 500ms
+        [ -n "$output" ]
+    done
+    unhold
+}
+
+@test "best effort: a hook of the user's that hangs, and one that leaves a daemon" {
+    both_engines hanging_hook
+}
+hanging_hook() {
+    locked_repo
+    local tip
+    tip=$(git rev-parse "$(shadow_ref)")
+    mkdir -p .git/hooks
+    printf '#!/bin/sh\nexec sleep 30\n' >.git/hooks/reference-transaction
+    chmod +x .git/hooks/reference-transaction
+    gives_up 'given up'
+    assert_equal "$(git rev-parse "$(shadow_ref)")" "$tip"
+    printf '#!/bin/sh\nsleep 30 &\n' >.git/hooks/reference-transaction
+    within 4000 must git shadow-commit --best-effort --lock-timeout 500ms
+    # With the hook gone all is as before: nothing stands in the way.
+    rm .git/hooks/reference-transaction
+    put new 'newer content'
+    must git shadow-commit --lock-timeout 10s
+    assert_equal "$(git rev-parse "$output^{tree}")" "$(git_tree)"
+}
+
+@test "best effort: a save that is killed, a full disk behind stdout, a bad call" {
+    make_repo
+    must git shadow-commit
+    put new 'new content'
+    try sh -c 'git shadow-commit --best-effort >/dev/full'
+    assert_equal "$status" 0
+    assert_match "$stderr" 'the checkpoint is saved, but: '
+    assert_match "$(tail -n 1 .git/interlock/ledger)" '"event":"save-failed".*is saved, but'
+    put new 'newer content'
+    try bash -c 'git shadow-commit --best-effort >&-'
+    assert_equal "$status" 0
+    # A file size limit, whose signal kills.
+    put big "$(head -c 300000 /dev/urandom | base64)"
+    try bash -c 'ulimit -f 8 && git shadow-commit --best-effort'
+    assert_equal "$status" 0
+    [ -n "$stderr" ]
+    must git shadow-commit --best-effort
+    assert_equal "$(git rev-parse "$output^{tree}")" "$(git_tree)"
+    local known
+    known=$(wc -l <.git/interlock/ledger)
+    must git shadow-commit --bogus --best-effort
+    assert_match "$stderr" 'bogus'
+    must git shadow-commit --best-effort --session '..'
+    assert_match "$stderr" '--session'
+    assert_equal "$(wc -l <.git/interlock/ledger)" $((known + 2))
+    must env GIT_INTERLOCK_LOCK_TIMEOUT=soon git shadow-commit --best-effort
+    assert_match "$stderr" 'GIT_INTERLOCK_LOCK_TIMEOUT'
+    cd "$BATS_TEST_TMPDIR"
+    must git shadow-commit --best-effort
+    assert_match "$stderr" 'not a git repository'
+    # After the '--' it is a path, and this no best effort.
+    cd repo
+    must_exit 128 git shadow-commit -- --best-effort
+}

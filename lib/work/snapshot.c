@@ -329,6 +329,8 @@ static int append(struct save *s, struct fail *fail)
 
 	/* The scan's time does not count, but what waiting for "objects" took does. */
 	s->deadline = clock_deadline(s->patience);
+	if (s->options->stages.appending)
+		s->options->stages.appending(s->options->stages.arg, s->patience);
 	list_skipped(s, &skipped);
 	/* What can be done before the lock is done before it. */
 	if (s->pack && pack_prepare(s->pack, 1, fail) < 0)
@@ -434,6 +436,8 @@ int snapshot_save(struct repo *repo, const struct snapshot_options *options, str
 	    (out->unchanged || append(&s, fail) == 0)) {
 		report(&s);
 		lock_drop(&s.objects);
+		if (options->stages.saved)
+			options->stages.saved(options->stages.arg, out);
 		tidy(&s);
 	}
 	pack_free(s.pack);
