@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "quote.h"
+#include "submodule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 static const char reason_large[] = "too large";
 static const char reason_failed[] = "unreadable";
 static const char reason_nested[] = "nested repository";
+static const char reason_dirty[] = "dirty submodule";
 
 static void add_skip(struct capture *c, const char *path, const char *reason)
 {
@@ -636,6 +638,54 @@ static int keep_staged(struct capture *c, const struct oid *head_tree, const str
 	return 0;
 }
 
+/* ---- submodules ----------------------------------------------------------------------- */
+
+/* The submodules that are looked at in this capture. */
+static int find_submodules(struct capture *c, const struct capture_options *options,
+			   struct argv *paths, struct fail *fail)
+{
+	struct argv literal = ARGV_INIT;
+	const struct argv *under = options->partial ? &literal : NULL;
+	struct fail miss = FAIL_INIT;
+	struct index index;
+
+	/* Where this index or these pathspecs are too much for us, git is asked. */
+	if (options->partial && literal_paths(c->repo, options, &literal, &miss) < 0) {
+		submodules_by_git(c->repo, options->paths, options->path_count, paths, fail);
+	} else if (c->repo->engine == ENGINE_NATIVE) {
+		submodules_in_index(&c->scan.index, under, paths);
+	} else {
+		if (index_open(&index, c->repo->index_path, c->repo->algo, &miss) == 0)
+			submodules_in_index(&index, under, paths);
+		else
+			submodules_by_git(c->repo, options->paths, options->path_count, paths,
+					  fail);
+		index_close(&index);
+	}
+	argv_release(&literal);
+	return fail->kind;
+}
+
+/* What is changed inside a submodule is not in the tree. */
+static int judge_submodules(struct capture *c, const struct capture_options *options,
+			    struct fail *fail)
+{
+	struct argv paths = ARGV_INIT, dirty = ARGV_INIT, unreadable = ARGV_INIT;
+
+	if (find_submodules(c, options, &paths, fail) == 0)
+		submodules_dirty(c->repo, &paths, &dirty, &unreadable, fail);
+	for (size_t i = 0; i < dirty.count; i++)
+		if (!is_skipped(c, dirty.items[i]))
+			add_skip(c, dirty.items[i], reason_dirty);
+	for (size_t i = 0; i < unreadable.count; i++)
+		if (!is_skipped(c, unreadable.items[i]))
+			add_skip(c, unreadable.items[i], reason_failed);
+	argv_release(&paths);
+	argv_release(&dirty);
+	argv_release(&unreadable);
+	return fail->kind;
+}
+
 /* ---- the room's front
  * ------------------------------------------------------------------------------------ */
 
@@ -674,6 +724,8 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 		run_plumb(out, options, &index_tree, fail);
 	else
 		native_index_tree(out, &index_tree, fail);
+	if (fail->kind == 0)
+		judge_submodules(out, options, fail);
 	if (fail->kind == 0)
 		keep_staged(out, &options->head_tree, &index_tree, fail);
 	if (out->skipped_count > 1)
