@@ -102,35 +102,28 @@ void refgit_expect_delete(struct refgit_locks *locks)
 	expect(locks, mem_printf("%s/packed-refs.new", common), "*");
 }
 
-/* Who holds git's lock: "pid 812 (git)". False, and nothing said, when nobody can be seen. */
+/* Who holds git's lock: one of ours, by its intent, or who has the file open. Is there somebody? */
 static bool describe_holder(struct repo *repo, const char *path, struct bytes *out)
 {
 	size_t before = out->len;
-	pid_t pid;
 
 	intent_describe(repo, path, out);
-	pid = out->len > before ? 0 : proc_find_opener(path);
-	if (pid)
-		proc_describe(pid, out);
-	return out->len > before;
+	return out->len > before || proc_describe_opener(path, out);
 }
 
 int refgit_busy(struct repo *repo, const char *path, struct fail *fail)
 {
 	struct bytes who = BYTES_INIT;
 	struct stat st;
+	bool seen;
 
 	if (lstat(path, &st) < 0)
 		return fail_set(fail, FAIL_BUSY, "lock '%s' came and went until time ran out",
 				path);
-	if (describe_holder(repo, path, &who))
-		fail_set(fail, FAIL_BUSY, "lock '%s' is held, for %lld s, by %s", path,
-			 (long long)(time(NULL) - st.st_mtime), who.data);
-	else
-		fail_set(fail, FAIL_BUSY,
-			 "lock '%s' is held, for %lld s, by nobody who can be seen; if its owner "
-			 "is dead, remove the file",
-			 path, (long long)(time(NULL) - st.st_mtime));
+	seen = describe_holder(repo, path, &who);
+	fail_set(fail, FAIL_BUSY, "lock '%s' is held, for %lld s, by %s%s", path,
+		 (long long)(time(NULL) - st.st_mtime), who.data,
+		 seen ? "" : "; if its owner is dead, remove the file");
 	bytes_release(&who);
 	return FAIL_BUSY;
 }
@@ -141,8 +134,7 @@ bool refgit_wait(struct repo *repo, const char *path, struct backoff *backoff, i
 		struct bytes what = BYTES_INIT;
 
 		bytes_addf(&what, "lock '%s', held by ", path);
-		if (!describe_holder(repo, path, &what))
-			bytes_adds(&what, "nobody who can be seen");
+		describe_holder(repo, path, &what);
 		repo->waiting.tell(repo->waiting.arg, what.data);
 		bytes_release(&what);
 	}

@@ -77,6 +77,12 @@ void repo_git(const struct repo *repo, struct spawn *cmd);
 /* The same, but the user's hooks run: for writing refs. */
 void repo_git_with_hooks(const struct repo *repo, struct spawn *cmd);
 
+/*
+ * Lets a prepared command run in the top of the work tree, whatever the caller's
+ * relative variables lead to.
+ */
+void repo_git_at_top(const struct repo *repo, struct spawn *cmd);
+
 /* Opens (creating) <common-dir>/interlock/<sub>; the caller closes the descriptor. */
 int repo_state_dir(struct repo *repo, const char *sub, struct fail *fail);
 

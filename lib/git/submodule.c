@@ -122,11 +122,7 @@ static int ask_git(struct repo *repo, char *const *paths, size_t count, int *sta
 	struct bytes out = BYTES_INIT;
 
 	repo_git(repo, &cmd);
-	/* From the top: that is where these paths start. */
-	cmd.cwd = repo->work_tree;
-	argv_pushf(&cmd.env, "GIT_DIR=%s", repo->git_dir);
-	argv_pushf(&cmd.env, "GIT_COMMON_DIR=%s", repo->common_dir);
-	argv_pushf(&cmd.env, "GIT_WORK_TREE=%s", repo->work_tree);
+	repo_git_at_top(repo, &cmd); /* that is where these paths start */
 	argv_pushf(&cmd.env, "GIT_INDEX_FILE=%s", repo->index_path);
 	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
 	argv_push(&cmd.env, "GIT_NO_LAZY_FETCH=1");

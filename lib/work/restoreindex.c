@@ -10,22 +10,12 @@
 #include <string.h>
 #include <unistd.h>
 
-static void describe_holder(const char *lock, struct bytes *out)
-{
-	pid_t pid = proc_find_opener(lock);
-
-	if (pid)
-		proc_describe(pid, out);
-	else
-		bytes_adds(out, "nobody who can be seen");
-}
-
 static void tell_wait(const struct waiting *waiting, const char *lock)
 {
 	struct bytes what = BYTES_INIT;
 
 	bytes_addf(&what, "lock '%s', held by ", lock);
-	describe_holder(lock, &what);
+	proc_describe_opener(lock, &what);
 	waiting->tell(waiting->arg, what.data);
 	bytes_release(&what);
 }
@@ -34,7 +24,7 @@ static int busy(const char *lock, struct fail *fail)
 {
 	struct bytes holder = BYTES_INIT;
 
-	describe_holder(lock, &holder);
+	proc_describe_opener(lock, &holder);
 	fail_set(fail, FAIL_BUSY,
 		 "the index is locked: '%s' exists, held by %s; nothing was restored", lock,
 		 holder.data);
