@@ -155,7 +155,7 @@ swaps() {
 converted() {
     [ "$VARIANT" != native-sha1 ] || use_engine auto
     make_repo
-    git config filter.large.clean "$TWIN/lfs-clean"
+    git config filter.large.clean "'$TWIN/lfs-clean'"
     git config filter.large.smudge "sed 's/^version/smudged/'"
     git config filter.large.required true
     put .gitattributes '*.txt text eol=crlf
