@@ -116,6 +116,56 @@ static void a_deadline_is_kept(void **state)
 	end(pid);
 }
 
+struct told {
+	int count;
+	int64_t after;
+	char what[256];
+};
+
+static void take_word(void *arg, const char *what)
+{
+	struct told *told = arg;
+
+	told->count++;
+	told->after = clock_ms() - told->after;
+	snprintf(told->what, sizeof(told->what), "%s", what);
+}
+
+/* Also without a deadline, and when the holder goes away later. */
+static void a_long_wait_is_told_of_once(void **state)
+{
+	struct place *p = *state;
+	struct lock lock = LOCK_INIT;
+	struct fail fail = FAIL_INIT;
+	pid_t pid = hold(p, "x"), killer;
+	struct told told = {0};
+	const struct waiting waiting = {.tell = take_word, .arg = &told};
+	char wanted[64];
+
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(100),
+				   &waiting, &modes, &fail),
+			 FAIL_BUSY);
+	assert_int_equal(told.count, 0);
+	killer = fork();
+	if (killer == 0) {
+		clock_sleep(WAITING_TELL_MS + 500);
+		kill(pid, SIGKILL);
+		_exit(0);
+	}
+	fail_clear(&fail);
+	told.after = clock_ms();
+	assert_int_equal(
+		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, INT64_MAX, &waiting, &modes, &fail),
+		0);
+	assert_int_equal(told.count, 1);
+	assert_true(told.after >= WAITING_TELL_MS && told.after < 1000);
+	snprintf(wanted, sizeof(wanted), "lock 'x', held by pid %d", (int)pid);
+	assert_non_null(strstr(told.what, wanted));
+	lock_drop(&lock);
+	waitpid(killer, NULL, 0);
+	waitpid(pid, NULL, 0);
+}
+
 /* The waiter sleeps in the kernel: it wakes because the holder died, not at the deadline. */
 static void death_wakes_the_waiter(void **state)
 {
@@ -256,6 +306,11 @@ static void backoff_has_a_ceiling_and_jitter(UNUSED void **state)
 	assert_true(seen > b.first_us); /* it grows; 1 in 2^200 that it only looked so */
 	assert_int_equal(b.tries, 40);
 	assert_false(backoff_wait(&b, clock_deadline(0)));
+	assert_false(waiting_due(&(struct waiting){.tell = take_word}, &b));
+	b.since = clock_ms() - WAITING_TELL_MS;
+	assert_false(waiting_due(&(struct waiting){0}, &b));
+	assert_true(waiting_due(&(struct waiting){.tell = take_word}, &b));
+	assert_false(waiting_due(&(struct waiting){.tell = take_word}, &b));
 }
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, clear_place)
@@ -265,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(busy_names_the_holder),
 		WITH_PLACE(a_deadline_is_kept),
+		WITH_PLACE(a_long_wait_is_told_of_once),
 		WITH_PLACE(death_wakes_the_waiter),
 		WITH_PLACE(a_swept_file_is_not_a_lock),
 		WITH_PLACE(shared_and_exclusive),
