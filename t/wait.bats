@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
 # Waiting for somebody else: who is told, and how long it may last.
+#
+# shellcheck disable=SC2030,SC2031,SC2154 # run sets its variables in each test
 
 load helpers
 

@@ -14,6 +14,7 @@ static void append(struct fail *fail, const char *text)
 }
 
 /* The first failure wins: false when there is one. */
+PRINTF_LIKE(4, 0)
 static bool record(struct fail *fail, int kind, int err, const char *fmt, va_list ap)
 {
 	if (fail->kind != FAIL_NONE)
