@@ -270,6 +270,11 @@ static int run(struct cas_ref *cas, const struct opt_args *args)
 	return swap_one(cas, items[0], items[1], items[2]);
 }
 
+static void tell_wait(UNUSED void *arg, const char *what)
+{
+	status_say("waiting for %s", what);
+}
+
 int main(int argc, char **argv)
 {
 	struct cas_ref cas = {.timeout = -1, .tries = -1};
@@ -287,7 +292,7 @@ int main(int argc, char **argv)
 		OPT_FLAG(0, "stdin", &cas.from_stdin, "read commands, as git update-ref does"),
 		OPT_FLAG('z', NULL, &cas.nul, "with --stdin: fields end with NUL"),
 		OPT_DURATION("timeout", &cas.timeout, "how long to wait for locks (default 10s)"),
-		OPT_FLAG('q', "quiet", &cas.quiet, "say nothing when the swap is lost"),
+		OPT_FLAG('q', "quiet", &cas.quiet, "say nothing of lost swaps and of waits"),
 		OPT_COUNT('v', "verbose", &cas.verbose, "say who writes the ref, and why"),
 		OPT_END,
 	};
@@ -310,6 +315,8 @@ int main(int argc, char **argv)
 	} else {
 		if (cas.timeout < 0)
 			cas.timeout = cas.repo.conf.lock_timeout;
+		if (!cas.quiet)
+			cas.repo.waiting.tell = tell_wait;
 		status = run(&cas, &args);
 	}
 	repo_close(&cas.repo);

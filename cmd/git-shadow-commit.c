@@ -2,6 +2,8 @@
 /* git shadow-commit: snapshot the working tree to a shadow ref, and get it back. */
 #include "shadow.h"
 
+#include "progress.h"
+
 #include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +51,18 @@ int shadow_trailer(const char *given, struct argv *trailers, struct fail *fail)
 	value += strspn(value, " \t");
 	argv_pushf(trailers, "%.*s: %s", (int)len, given, value);
 	return 0;
+}
+
+static void tell_wait(void *arg, const char *what)
+{
+	if (arg)
+		progress_clear(arg);
+	status_say("waiting for %s", what);
+}
+
+void shadow_tell_waits(struct repo *repo, struct progress *progress)
+{
+	repo->waiting = (struct waiting){.tell = tell_wait, .arg = progress};
 }
 
 void shadow_explain_engine(const struct repo *repo)

@@ -128,6 +128,8 @@ static int run(const struct expire_command *o, struct repo *repo, struct fail *f
 	char *chain = NULL;
 
 	odb_init(&odb, repo);
+	if (!o->quiet)
+		shadow_tell_waits(repo, NULL);
 	if (read_cutoff(repo, o->older_than, &options.older_than, fail) == 0 &&
 	    (!o->ref || checkpoint_ref_named(o->ref, &chain, fail) == 0)) {
 		options.chain = chain;

@@ -343,10 +343,11 @@ static int show_chosen(struct choice *c, struct argv *args, struct fail *fail)
 		push_revisions(c, &unused, fail);
 	for (size_t i = 0; i < c->count; i++)
 		bytes_addf(&ids, "%s\n", oid_hex(&c->list[i].id, hex));
-	argv_push_all(args, "log", "--first-parent", "--no-walk=unsorted", NULL);
+	argv_push_all(args, "log", "--first-parent", NULL);
 	for (size_t i = 0; i < c->o->git.count; i++)
 		argv_push(args, c->o->git.items[i]);
-	argv_push(args, "--stdin");
+	/* Behind the user's options: for git a limit like -1 means that it has to walk. */
+	argv_push_all(args, "--no-walk=unsorted", "--stdin", NULL);
 	push_paths(c->o, args);
 	/* With nothing to show git would show HEAD. */
 	if (fail->kind == 0 && c->count && shadow_set_input(&ids, fail) == 0)

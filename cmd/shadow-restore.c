@@ -186,6 +186,8 @@ static int run(struct command *o, struct repo *repo, struct fail *fail)
 		repo->conf.lock_timeout = o->lock_timeout;
 	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
 		return status;
+	if (!o->quiet)
+		shadow_tell_waits(repo, &progress);
 	progress_begin(&progress, "Scanning files", 0);
 	restore_prepare(repo, &options, &restore, fail);
 	progress_end(&progress);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 /* git shadow-commit save */
 #include "shadow.h"
+#include "shadowguard.h"
 
 #include "ledger.h"
 #include "name.h"
@@ -143,66 +144,174 @@ static int report(const struct save_options *o, const struct repo *repo,
 	return o->strict && saved->skipped_count ? STATUS_INCOMPLETE : STATUS_OK;
 }
 
-/* Where nobody reads stderr the ledger still tells. It cannot fail a save more than it has. */
-static void log_failure(struct repo *repo, const struct snapshot_options *options,
-			const struct snapshot *saved, const struct fail *fail)
-{
-	struct fail ignored = FAIL_INIT;
-	struct ledger_event event = {.event = "save-failed",
-				     .ref = saved->chain,
-				     .session = options->session,
-				     .reason = fail->message};
-
-	ledger_append(repo, &event, &ignored);
-}
-
 /* ---- act ----------------------------------------------------------------------------- */
+
+#define LEDGER_WAIT_MS 1000
+
+/*
+ * --best-effort: of the time that the save may wait, what is kept back for giving up
+ * and for the ledger; and what the work itself gets however short the timeout is.
+ */
+#define RESERVE_MAX_MS 500
+#define WORK_MIN_MS 750
+#define LEDGER_MIN_MS 100
+
+/* A save under way. */
+struct saving {
+	const struct save_options *o;
+	struct repo *repo;
+	const char *session;
+	struct progress progress;
+	const struct guard *guard;
+	int64_t reserve;
+	int status;
+	struct fail *fail;
+};
 
 static void show_progress(void *arg, uint64_t seen)
 {
-	progress_update(arg, seen);
+	struct saving *s = arg;
+
+	progress_update(&s->progress, seen);
 }
 
-static int save(struct save_options *o, struct repo *repo, struct fail *fail)
+static void tell_appending(void *arg, int64_t patience)
 {
-	struct snapshot saved = {0};
-	struct progress progress;
+	const struct saving *s = arg;
+
+	if (patience != INT64_MAX) {
+		patience += s->reserve / 2;
+		patience = patience < WORK_MIN_MS ? WORK_MIN_MS : patience;
+	}
+	guard_tell(s->guard, GUARD_APPENDING, patience);
+}
+
+static void tell_saved(void *arg, const struct snapshot *saved)
+{
+	struct saving *s = arg;
+
+	progress_end(&s->progress);
+	s->status = report(s->o, s->repo, saved, s->session, s->fail);
+	guard_tell(s->guard, GUARD_SAVED, 0);
+}
+
+static int64_t reserve_of(const struct save_options *o, int64_t timeout)
+{
+	if (!o->best_effort || timeout == INT64_MAX)
+		return 0;
+	return timeout / 4 < RESERVE_MAX_MS ? timeout / 4 : RESERVE_MAX_MS;
+}
+
+/* Where nobody reads stderr the ledger still tells. It cannot fail a save more than it has. */
+static void log_failure(struct repo *repo, const char *chain, const char *session, int64_t wait_ms,
+			const struct fail *fail)
+{
+	struct fail ignored = FAIL_INIT;
+	struct ledger_event event = {
+		.event = "save-failed", .ref = chain, .session = session, .reason = fail->message};
+
+	ledger_append(repo, &event, wait_ms, &ignored);
+}
+
+/* The same from where no repository is open: a usage error, or the guard. */
+static void log_outside(const struct save_options *o, const struct fail *fail)
+{
+	struct fail ignored = FAIL_INIT;
+	struct repo repo;
 	char *chain = NULL;
-	int status = STATUS_FATAL;
-	int r;
+
+	if (repo_open(&repo, REPO_ANY, &ignored) == 0) {
+		shadow_chain(&repo, o->ref, &chain, &ignored);
+		log_failure(&repo, chain, o->session ? o->session : repo.conf.session,
+			    LEDGER_MIN_MS, fail);
+	}
+	free(chain);
+	repo_close(&repo);
+}
+
+static int save(const struct save_options *o, struct repo *repo, const struct guard *guard,
+		struct fail *fail)
+{
+	int64_t timeout = o->lock_timeout >= 0 ? o->lock_timeout : repo->conf.lock_timeout;
+	struct saving s = {.o = o,
+			   .repo = repo,
+			   .session = o->session ? o->session : repo->conf.session,
+			   .guard = guard,
+			   .reserve = reserve_of(o, timeout),
+			   .status = STATUS_FATAL,
+			   .fail = fail};
+	struct snapshot saved = {0};
+	char *chain = NULL;
 	struct snapshot_options options = {
 		.message = o->message,
-		.session = o->session ? o->session : repo->conf.session,
+		.session = s.session,
 		.trailers = o->trailers.count ? &o->trailers : NULL,
 		.paths = o->args.count ? (const char *const *)o->args.items : NULL,
 		.path_count = (size_t)o->args.count,
 		.allow_unchanged = o->allow_unchanged,
 		.progress = show_progress,
-		.progress_arg = &progress,
+		.progress_arg = &s,
+		.stages = {tell_appending, tell_saved, &s},
 	};
 
-	if (o->lock_timeout >= 0)
-		repo->conf.lock_timeout = o->lock_timeout;
+	repo->conf.lock_timeout = timeout - s.reserve;
 	if ((o->session && name_check(o->session, "option --session", fail) < 0) ||
-	    (o->ref && shadow_chain(repo, o->ref, &chain, fail) < 0))
+	    (o->ref && shadow_chain(repo, o->ref, &chain, fail) < 0) ||
+	    progress_init(&s.progress, o->progress, o->quiet, fail) < 0)
 		goto done;
 	options.chain = chain;
-	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
-		goto done;
-	progress_begin(&progress, "Scanning files", 0);
-	r = snapshot_save(repo, &options, &saved, fail);
-	if (r < 0)
-		progress_abort(&progress);
-	else
-		progress_end(&progress);
-	if (r == 0)
-		status = report(o, repo, &saved, options.session, fail);
-	else if (o->best_effort || fail->kind == FAIL_BUSY)
-		log_failure(repo, &options, &saved, fail);
+	if (!o->quiet)
+		shadow_tell_waits(repo, &s.progress);
+	progress_begin(&s.progress, "Scanning files", 0);
+	if (snapshot_save(repo, &options, &saved, fail) < 0)
+		progress_abort(&s.progress);
 done:
+	if (fail->kind && o->best_effort)
+		log_failure(repo, saved.chain, s.session,
+			    s.reserve / 2 < LEDGER_MIN_MS ? LEDGER_MIN_MS : s.reserve / 2, fail);
+	else if (fail->kind == FAIL_BUSY)
+		log_failure(repo, saved.chain, s.session, LEDGER_WAIT_MS, fail);
 	snapshot_release(&saved);
 	free(chain);
-	return status;
+	return s.status;
+}
+
+static int run(const struct save_options *o, const struct guard *guard)
+{
+	struct fail fail = FAIL_INIT;
+	struct repo repo;
+	int status = STATUS_OK;
+
+	if (repo_open(&repo, REPO_WORK_TREE, &fail) == 0)
+		status = save(o, &repo, guard, &fail);
+	repo_close(&repo);
+	return fail.kind ? status_report(SHADOW_COMMAND, &fail) : status;
+}
+
+/* Exit status 0, whatever happens. */
+static int run_guarded(const struct save_options *o)
+{
+	struct guard guard = GUARD_INIT;
+	struct fail fail = FAIL_INIT;
+
+	if (guard_begin(&guard, &fail) < 0)
+		fail_clear(&fail);
+	if (!guard.child) {
+		run(o, &guard);
+	} else if (guard_wait(&guard, &fail) < 0) {
+		status_report(SHADOW_COMMAND, &fail);
+		log_outside(o, &fail);
+	}
+	return STATUS_OK;
+}
+
+/* Options are read up to the first wrong one; this one counts wherever it stands. */
+static bool asks_for_best_effort(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (!strcmp(argv[i], "--best-effort"))
+			return true;
+	return false;
 }
 
 int shadow_save(int argc, char **argv)
@@ -211,19 +320,18 @@ int shadow_save(int argc, char **argv)
 		.lock_timeout = -1,
 	};
 	struct fail fail = FAIL_INIT;
-	struct repo repo;
+	bool best_effort = asks_for_best_effort(argc, argv);
 	int status = STATUS_OK;
 	int r = parse(argc, argv, &o, &fail);
 
-	if (r == OPT_OK) {
-		if (repo_open(&repo, REPO_WORK_TREE, &fail) == 0)
-			status = save(&o, &repo, &fail);
-		repo_close(&repo);
-	}
-	if (fail.kind)
+	if (r == OPT_OK)
+		status = o.best_effort ? run_guarded(&o) : run(&o, &(struct guard)GUARD_INIT);
+	else if (fail.kind)
 		status = status_report(SHADOW_COMMAND, &fail);
-	if (o.best_effort)
+	if (fail.kind && best_effort) {
+		log_outside(&o, &fail);
 		status = STATUS_OK;
+	}
 	argv_release(&o.trailer_args);
 	argv_release(&o.trailers);
 	return status;

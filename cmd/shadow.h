@@ -27,6 +27,14 @@ int shadow_chain(struct repo *repo, const char *given, char **chain, struct fail
 /* "Key=value" or "Key: value" becomes "Key: value"; Shadow-... and line breaks are refused. */
 int shadow_trailer(const char *given, struct argv *trailers, struct fail *fail);
 
+struct progress;
+
+/*
+ * From now on a wait that takes long is told of on stderr: "waiting for ...". `progress`
+ * (may be NULL) makes room for it.
+ */
+void shadow_tell_waits(struct repo *repo, struct progress *progress);
+
 /* With -v: which engine reads this repository, and why. */
 void shadow_explain_engine(const struct repo *repo);
 

@@ -317,6 +317,48 @@ max_file_size() {
     assert_equal "$(reasons <<<"$output")" ''
 }
 
+# What the index has is not new, whatever the cached stat data say. With and without
+# line ends that are converted; and a change of the mode alone is a change.
+@test "settings: maxFileSize is about new content" {
+    both_engines unchanged_large
+}
+unchanged_large() {
+    make_repo
+    put big "$(printf '%0100d' 1)"
+    put staged "$(printf '%0100d' 2)"
+    put crlf "$(printf '%0100d\r\nline\r' 3)"
+    git add big
+    git commit -qm big
+    git -c core.autocrlf=input add staged crlf
+    git config interlock.maxFileSize 64
+    touch -d '2001-02-03' big staged
+    must git shadow-commit --json
+    assert_equal "$(json skipped <<<"$output" | grep -c 'big\|staged')" 0
+    git config core.autocrlf input
+    touch -d '2001-02-03' big staged crlf
+    must git shadow-commit --json --allow-unchanged
+    assert_equal "$(reasons <<<"$output")" ''
+    assert_equal "$(git rev-parse "$(shadow_ref):big" "$(shadow_ref):staged" "$(shadow_ref):crlf")" \
+        "$(git rev-parse :big :staged :crlf)"
+    # Again, from what the save remembers; and by name.
+    must git shadow-commit --strict --allow-unchanged
+    must git shadow-commit --strict --allow-unchanged -- big
+    [ "$GIT_INTERLOCK_ENGINE" = native ] ||
+        must git shadow-commit --strict --allow-unchanged -- ':(top)s*'
+    chmod +x big
+    must git shadow-commit --strict
+    assert_equal "$(git ls-tree "$(shadow_ref)" big | cut -d' ' -f1)" 100755
+    # As long, but other content: listed, and what the index has stays.
+    put big "$(printf '%0100d' 4)"
+    must_exit 3 git shadow-commit --strict --json --allow-unchanged
+    assert_equal "$(reasons <<<"$output")" '"reason":"too large"'
+    assert_equal "$(git rev-parse "$(shadow_ref):big")" "$(git rev-parse ":big")"
+    must_exit 3 git shadow-commit --strict --json --allow-unchanged
+    # Without an entry it is new, also when it once was known.
+    git rm -q --cached big
+    must_exit 3 git shadow-commit --strict --json --allow-unchanged
+}
+
 @test "settings: maxSnapshotBytes" {
     both_engines max_snapshot_bytes
 }

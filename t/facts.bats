@@ -250,6 +250,72 @@ sparse() {
     must_exit 3 git-shadow-commit save --strict --allow-unchanged
 }
 
+# ---- work inside a submodule -------------------------------------------------------------------
+
+# The reasons of the last save, "path:reason ...".
+skips() { json skipped <<<"$output" | perl -ne 'print "$1:$2 " while /"path": ?"(.*?)", ?"reason": ?"(.*?)"/g'; }
+
+@test "facts: uncommitted work inside a submodule is listed, and its commit recorded" {
+    every_variant dirty_submodule
+}
+dirty_submodule() {
+    git init -q --object-format="$HASH" inner
+    (cd inner && put file one && git add file && git commit -qm one)
+    make_repo
+    git -c protocol.file.allow=always submodule --quiet add ../inner "sub mod"
+    git -c protocol.file.allow=always submodule --quiet add ../inner dir/other
+    git commit -qm 'two submodules'
+    must git shadow-commit --strict --json
+    assert_equal "$(skips)" ''
+    # Changed, staged, untracked: each is work that no tree of ours holds.
+    put "sub mod/file" two
+    must_exit 3 git shadow-commit --strict --json --allow-unchanged
+    assert_equal "$(skips)" 'sub mod:dirty submodule '
+    assert_match "$(git log -1 --format=%B "$(shadow_ref)")" 'Shadow-Skipped: "sub mod" dirty submodule'
+    assert_equal "$(git rev-parse "$(shadow_ref):sub mod")" "$(git -C "sub mod" rev-parse HEAD)"
+    git -C "sub mod" add file
+    put dir/other/new 'untracked'
+    git config status.showUntrackedFiles no
+    must git shadow-commit --json --allow-unchanged
+    assert_equal "$(skips)" 'dir/other:dirty submodule sub mod:dirty submodule '
+    # By name only what is named; what is committed in there is none any more.
+    must git shadow-commit --json --allow-unchanged -- README
+    assert_equal "$(skips)" ''
+    must git shadow-commit --json --allow-unchanged -- dir README
+    assert_equal "$(skips)" 'dir/other:dirty submodule '
+    git -C "sub mod" commit -qm two
+    rm dir/other/new
+    must git shadow-commit --strict --json
+    assert_equal "$(skips)" ''
+    assert_equal "$(git rev-parse "$(shadow_ref):sub mod")" "$(git -C "sub mod" rev-parse HEAD)"
+    # One that is not populated has nothing in it.
+    git submodule --quiet deinit -f dir/other
+    must git shadow-commit --strict --json --allow-unchanged
+    # What the user does not want to hear of is not told.
+    put "sub mod/file" three
+    [ "$GIT_INTERLOCK_ENGINE" = native ] ||
+        must git -c "submodule.sub mod.ignore=dirty" shadow-commit --strict --json --allow-unchanged
+    # The user's files are as they were: the index of neither was refreshed.
+    local before
+    before=$(sha256sum .git/index "$(git -C "sub mod" rev-parse --absolute-git-dir)/index")
+    touch -d '2001-02-03' "sub mod/file" README
+    must git shadow-commit --json --allow-unchanged
+    assert_equal "$(sha256sum .git/index "$(git -C "sub mod" rev-parse --absolute-git-dir)/index")" "$before"
+}
+
+@test "facts: a submodule in which git fails hides no other" {
+    git init -q inner
+    (cd inner && put file one && git add file && git commit -qm one)
+    make_repo
+    git -c protocol.file.allow=always submodule --quiet add ../inner a
+    git -c protocol.file.allow=always submodule --quiet add ../inner b
+    git commit -qm 'two submodules'
+    put b/file two
+    rm .git/modules/a/index && mkdir .git/modules/a/index
+    must git shadow-commit --json
+    assert_equal "$(skips)" 'a:unreadable b:dirty submodule '
+}
+
 # ---- where refs are -------------------------------------------------------------------------------
 
 @test "facts: refs/worktree/ and refs/rewritten/ belong to the worktree" {

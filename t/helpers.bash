@@ -271,11 +271,16 @@ now_ms() { # monotonic enough for a bound of seconds
 
 # Runs a command and fails when it took longer than so many milliseconds.
 within() { # <ms> <command>...
-    local start limit=$1
+    local start limit=$(($1 * ${TEST_SLOW:-1}))
     shift
     start=$(now_ms)
     "$@"
     assert_at_most $(($(now_ms) - start)) "$limit" "milliseconds of '$*'"
+}
+
+# The leak checker of a sanitized program cannot trace what is traced already.
+strace() {
+    ASAN_OPTIONS=detect_leaks=0${ASAN_OPTIONS:+:$ASAN_OPTIONS} command strace "$@"
 }
 
 # ---- repositories --------------------------------------------------------------

@@ -112,6 +112,22 @@ odd
     assert_equal "$(json message <<<"$output" | tr '\n' ' ')" 'cp6 cp4 '
 }
 
+# With a limit git would walk from each of them, in the order of their times.
+@test "log: --session with a limit shows no other session's, however far apart in time" {
+    both_engines sessions_apart
+}
+sessions_apart() {
+    make_repo
+    local n
+    for n in 1 2 3 4 5 6; do
+        put f "version $n"
+        must env GIT_COMMITTER_DATE="@17000000${n}0 +0000" git-shadow-commit save -m "cp$n" --session "s$((n % 2))"
+    done
+    assert_log 'cp4' --session s0 --skip=1 -1
+    assert_log 'cp6 cp4' --session s0 -n 2
+    assert_log 'cp5 cp3' --session s1 --max-count=2
+}
+
 @test "log: --session is exact, whatever a message says and however the search is set" {
     both_engines sessions
 }
@@ -379,7 +395,7 @@ diff_skipped() {
 odd_places() {
     [ "$VARIANT" != native-sha1 ] || use_engine auto
     make_repo
-    git config filter.large.clean "$TWIN/lfs-clean"
+    git config filter.large.clean "'$TWIN/lfs-clean'"
     put .gitattributes '*.bin filter=large'
     put a.bin large
     must git-shadow-commit save -m filtered

@@ -155,7 +155,7 @@ swaps() {
 converted() {
     [ "$VARIANT" != native-sha1 ] || use_engine auto
     make_repo
-    git config filter.large.clean "$TWIN/lfs-clean"
+    git config filter.large.clean "'$TWIN/lfs-clean'"
     git config filter.large.smudge "sed 's/^version/smudged/'"
     git config filter.large.required true
     put .gitattributes '*.txt text eol=crlf
@@ -656,7 +656,7 @@ stopped() {
     # the calls differ from run to run in nothing that matters: find a rename
     cp -a . ../again
     local n tries=0
-    (cd ../again && ASAN_OPTIONS=detect_leaks=0 strace -f -o ../trace git-shadow-commit restore "$first")
+    (cd ../again && strace -f -o ../trace git-shadow-commit restore "$first")
     n=$(grep -n 'renameat2(.*file2' ../trace | head -n 1 | cut -d: -f1)
     [ -n "$n" ]
     for n in $(seq $((n - 200)) $((n + 200))); do

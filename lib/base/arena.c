@@ -20,7 +20,8 @@ void *arena_alloc(struct arena *arena, size_t size)
 
 	if (size > SIZE_MAX / 2)
 		abort();
-	size = (size + align - 1) & ~(align - 1);
+	/* Nothing is somewhere, too: memcpy() takes no NULL. */
+	size = (size_max(size, 1) + align - 1) & ~(align - 1);
 	if ((size_t)(arena->end - arena->at) < size) {
 		want = size_max(size, BLOCK_SIZE);
 		block = mem_alloc(sizeof(*block) + want);

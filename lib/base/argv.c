@@ -19,14 +19,11 @@ void argv_push(struct argv *list, const char *text)
 
 void argv_pushf(struct argv *list, const char *fmt, ...)
 {
-	char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	argv_take(list, mem_vprintf(fmt, ap));
 	va_end(ap);
-	argv_take(list, text);
 }
 
 void argv_push_all(struct argv *list, ...)

@@ -13,35 +13,42 @@ static void append(struct fail *fail, const char *text)
 	snprintf(fail->message + used, sizeof(fail->message) - used, "%s", text);
 }
 
+/* The first failure wins: false when there is one. */
+PRINTF_LIKE(4, 0)
+static bool record(struct fail *fail, int kind, int err, const char *fmt, va_list ap)
+{
+	if (fail->kind != FAIL_NONE)
+		return false;
+	vsnprintf(fail->message, sizeof(fail->message), fmt, ap);
+	fail->err = err;
+	fail->kind = kind;
+	return true;
+}
+
 int fail_set(struct fail *fail, int kind, const char *fmt, ...)
 {
 	va_list ap;
 
-	if (fail->kind != FAIL_NONE)
-		return fail->kind;
 	va_start(ap, fmt);
-	vsnprintf(fail->message, sizeof(fail->message), fmt, ap);
+	record(fail, kind, 0, fmt, ap);
 	va_end(ap);
-	fail->err = 0;
-	fail->kind = kind;
-	return kind;
+	return fail->kind;
 }
 
 int fail_errno(struct fail *fail, const char *fmt, ...)
 {
 	int err = errno;
 	va_list ap;
+	bool first;
 
-	if (fail->kind != FAIL_NONE)
-		return fail->kind;
 	va_start(ap, fmt);
-	vsnprintf(fail->message, sizeof(fail->message), fmt, ap);
+	first = record(fail, FAIL_SYSTEM, err, fmt, ap);
 	va_end(ap);
-	append(fail, ": ");
-	append(fail, strerror(err));
-	fail->err = err;
-	fail->kind = FAIL_SYSTEM;
-	return FAIL_SYSTEM;
+	if (first) {
+		append(fail, ": ");
+		append(fail, strerror(err));
+	}
+	return fail->kind;
 }
 
 int fail_context(struct fail *fail, const char *fmt, ...)

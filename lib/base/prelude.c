@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "prelude.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,14 +52,22 @@ char *mem_strdup(const char *text)
 	return mem_dup(text, strlen(text));
 }
 
-char *mem_printf(const char *fmt, ...)
+char *mem_vprintf(const char *fmt, va_list ap)
 {
 	char *out = NULL;
+
+	if (vasprintf(&out, fmt, ap) < 0)
+		abort();
+	return out;
+}
+
+char *mem_printf(const char *fmt, ...)
+{
+	char *out;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&out, fmt, ap) < 0)
-		abort();
+	out = mem_vprintf(fmt, ap);
 	va_end(ap);
 	return out;
 }

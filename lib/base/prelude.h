@@ -14,6 +14,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -42,6 +43,7 @@ void *mem_resize(void *old, size_t count, size_t size);
 void *mem_dup(const void *data, size_t len); /* adds a NUL behind the copy */
 char *mem_strdup(const char *text);
 char *mem_printf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+char *mem_vprintf(const char *fmt, va_list ap) PRINTF_LIKE(1, 0);
 
 /*
  * Makes room for at least `need` elements in a growing array, doubling.

@@ -53,12 +53,11 @@ int status_report(const char *command, const struct fail *fail)
 
 void status_say(const char *fmt, ...)
 {
-	char *text = NULL;
+	char *text;
 	va_list ap;
 
 	va_start(ap, fmt);
-	if (vasprintf(&text, fmt, ap) < 0)
-		abort();
+	text = mem_vprintf(fmt, ap);
 	va_end(ap);
 	say_line("", text);
 	free(text);

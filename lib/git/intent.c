@@ -326,7 +326,7 @@ int git_intent_begin(struct repo *repo, const struct bytes *text, struct git_int
 	sweep(intent->dir);
 	file_nonce_name("", &name);
 	intent->file = bytes_take(&name);
-	if (lock_take(&intent->flock, intent->dir, intent->file, LOCK_EXCLUSIVE, INT64_MAX,
+	if (lock_take(&intent->flock, intent->dir, intent->file, LOCK_EXCLUSIVE, INT64_MAX, NULL,
 		      &repo->modes, fail) == 0 &&
 	    file_write_fd(intent->flock.fd, intent->file, HEADER, strlen(HEADER), fail) == 0 &&
 	    file_write_fd(intent->flock.fd, intent->file, text->data, text->len, fail) == 0 &&

@@ -91,17 +91,19 @@ static int native_read(struct odb *odb, const struct oid *oid, enum object_type 
 	return fail->kind;
 }
 
-static int native_read_type(struct odb *odb, const struct oid *oid, enum object_type *type,
-			    struct fail *fail)
+static int native_read_header(struct odb *odb, const struct oid *oid, enum object_type *type,
+			      uint64_t *size, struct fail *fail)
 {
 	git_object_t found;
 	git_oid id;
-	size_t size;
+	size_t len;
 	int error;
 
 	if (native_open(odb, oid, &id, fail) < 0)
 		return fail->kind;
-	error = git_odb_read_header(&size, &found, odb->native, &id);
+	error = git_odb_read_header(&len, &found, odb->native, &id);
+	if (error == 0)
+		*size = len;
 	return error < 0 ? native_failed(error, oid, fail) : native_type(found, oid, type, fail);
 }
 
@@ -253,15 +255,14 @@ static int git_read(struct odb *odb, const struct oid *oid, enum object_type *ty
 	return 0;
 }
 
-static int git_read_type(struct odb *odb, const struct oid *oid, enum object_type *type,
-			 struct fail *fail)
+static int git_read_header(struct odb *odb, const struct oid *oid, enum object_type *type,
+			   uint64_t *size, struct fail *fail)
 {
 	struct coprocess *co = &odb->cat_check;
 	struct bytes in = BYTES_INIT;
-	uint64_t size;
 
 	if (start(odb, co, "--batch-check", fail) == 0 && ask(co, oid, fail) == 0 &&
-	    take_header(co, oid, &in, type, &size, fail) == 0 && in.len)
+	    take_header(co, oid, &in, type, size, fail) == 0 && in.len)
 		broken(co, oid, "answered nonsense", fail);
 	bytes_release(&in);
 	return fail->kind;
@@ -309,13 +310,31 @@ int odb_read_type(struct odb *odb, const struct oid *oid, enum object_type type,
 			object_type_name(found), object_type_name(type));
 }
 
-int odb_type(struct odb *odb, const struct oid *oid, enum object_type *type, struct fail *fail)
+static int read_header(struct odb *odb, const struct oid *oid, enum object_type *type,
+		       uint64_t *size, struct fail *fail)
 {
-	if (odb->bag && treebag_get(odb->bag, oid)) {
+	const struct bytes *held = odb->bag ? treebag_get(odb->bag, oid) : NULL;
+
+	if (held) {
 		*type = OBJECT_TREE;
+		*size = held->len;
 		return 0;
 	}
 	if (odb->repo->engine == ENGINE_NATIVE)
-		return native_read_type(odb, oid, type, fail);
-	return git_read_type(odb, oid, type, fail);
+		return native_read_header(odb, oid, type, size, fail);
+	return git_read_header(odb, oid, type, size, fail);
+}
+
+int odb_type(struct odb *odb, const struct oid *oid, enum object_type *type, struct fail *fail)
+{
+	uint64_t size;
+
+	return read_header(odb, oid, type, &size, fail);
+}
+
+int odb_size(struct odb *odb, const struct oid *oid, uint64_t *size, struct fail *fail)
+{
+	enum object_type type;
+
+	return read_header(odb, oid, &type, size, fail);
 }

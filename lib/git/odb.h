@@ -51,6 +51,9 @@ int odb_read(struct odb *odb, const struct oid *oid, enum object_type *type, str
 int odb_read_type(struct odb *odb, const struct oid *oid, enum object_type type, struct bytes *out,
 		  struct fail *fail);
 
+/* How long the content is, without reading it; FAIL_GONE when there is no such object. */
+int odb_size(struct odb *odb, const struct oid *oid, uint64_t *size, struct fail *fail);
+
 /* The type only; FAIL_GONE when there is no such object. */
 int odb_type(struct odb *odb, const struct oid *oid, enum object_type *type, struct fail *fail);
 

@@ -212,7 +212,8 @@ int pack_take_lock(struct repo *repo, struct lock *lock, const char *name, int64
 
 	if (dir < 0)
 		return dir;
-	r = lock_take(lock, dir, name, LOCK_EXCLUSIVE, deadline, &repo->modes, fail);
+	r = lock_take(lock, dir, name, LOCK_EXCLUSIVE, deadline, &repo->waiting, &repo->modes,
+		      fail);
 	close(dir);
 	return r;
 }

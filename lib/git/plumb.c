@@ -47,7 +47,8 @@ static void sweep_one(struct repo *repo, int parent, const char *name)
 	struct lock lock = LOCK_INIT;
 	char *lock_name = mem_printf("%s.lock", name);
 
-	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, &repo->modes, &ignored) == 0) {
+	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, NULL, &repo->modes, &ignored) ==
+	    0) {
 		remove_tree(parent, name);
 		unlinkat(parent, lock_name, 0);
 	}
@@ -142,8 +143,8 @@ static int make_folder(struct plumb *plumb, struct fail *fail)
 	file_nonce_name("", &name);
 	lock = mem_printf("%s.lock", name.data);
 	objects = mem_printf("%s/objects", name.data);
-	if (lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX, &repo->modes,
-		      fail) == 0) {
+	if (lock_take(&plumb->alive, plumb->parent, lock, LOCK_EXCLUSIVE, INT64_MAX, NULL,
+		      &repo->modes, fail) == 0) {
 		plumb->dir = mem_printf("%s/interlock/tmp/%s", repo->common_dir, name.data);
 		file_make_dirs(plumb->parent, objects, &repo->modes, fail);
 	}
@@ -271,13 +272,12 @@ int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, stru
 	return fail->kind;
 }
 
-/* In the top of the work tree, whatever the caller's relative variables lead to. */
-static void run_at_top(struct plumb *plumb, struct spawn *cmd)
+static void begin_add(struct plumb *plumb, struct spawn *cmd)
 {
-	cmd->cwd = plumb->repo->work_tree;
-	argv_pushf(&cmd->env, "GIT_DIR=%s", plumb->repo->git_dir);
-	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", plumb->repo->common_dir);
-	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", plumb->repo->work_tree);
+	prepare(plumb, cmd);
+	argv_push_all(&cmd->argv, "add", "-A", "--ignore-errors", NULL);
+	if (plumb->repo->sparse)
+		argv_push(&cmd->argv, "--sparse");
 }
 
 /* git add on exactly these paths, from the top; its exit status. */
@@ -289,13 +289,10 @@ static int add_some(struct plumb *plumb, char *const *paths, size_t count, int *
 
 	for (size_t i = 0; i < count; i++)
 		bytes_add(&input, paths[i], strlen(paths[i]) + 1);
-	prepare(plumb, &cmd);
-	run_at_top(plumb, &cmd);
+	begin_add(plumb, &cmd);
+	repo_git_at_top(plumb->repo, &cmd);
 	argv_push(&cmd.env, "GIT_LITERAL_PATHSPECS=1");
-	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", "--pathspec-from-file=-",
-		      "--pathspec-file-nul", NULL);
-	if (plumb->repo->sparse)
-		argv_push(&cmd.argv, "--sparse");
+	argv_push_all(&cmd.argv, "--pathspec-from-file=-", "--pathspec-file-nul", NULL);
 	cmd.input = input.data;
 	cmd.input_len = input.len;
 	spawn_capture_any(&cmd, &out, fail);
@@ -332,10 +329,7 @@ static int add_without_the_worst(struct plumb *plumb, const char *const *pathspe
 		struct spawn cmd = SPAWN_INIT;
 		struct bytes out = BYTES_INIT;
 
-		prepare(plumb, &cmd);
-		argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
-		if (plumb->repo->sparse)
-			argv_push(&cmd.argv, "--sparse");
+		begin_add(plumb, &cmd);
 		argv_push_all(&cmd.argv, "--", pathspecs[i], NULL);
 		spawn_capture_any(&cmd, &out, fail);
 		spawn_release(&cmd);
@@ -353,10 +347,7 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes out = BYTES_INIT;
 
-	prepare(plumb, &cmd);
-	argv_push_all(&cmd.argv, "add", "-A", "--ignore-errors", NULL);
-	if (plumb->repo->sparse)
-		argv_push(&cmd.argv, "--sparse");
+	begin_add(plumb, &cmd);
 	argv_push(&cmd.argv, "--");
 	if (!count)
 		argv_push(&cmd.argv, ":/");
@@ -423,7 +414,7 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
 	}
 	prepare(plumb, &cmd);
-	run_at_top(plumb, &cmd);
+	repo_git_at_top(plumb->repo, &cmd);
 	cmd.input = input.data;
 	cmd.input_len = input.len;
 	/* Each answer: source, line and pattern (empty: not ignored), then the path. */

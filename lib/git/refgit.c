@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* git waits for a lock by itself, but not so long that we could not heal one meanwhile. */
-#define GIT_WAIT_MS 1000
+/* git waits for a lock by itself, but not so long that we could not heal one, or tell of it. */
+#define GIT_WAIT_MS WAITING_TELL_MS
 #define KILLED 128 /* a status above it: a signal ended the process */
 
 bool refgit_head_names(struct repo *repo, const char *name)
@@ -102,35 +102,49 @@ void refgit_expect_delete(struct refgit_locks *locks)
 	expect(locks, mem_printf("%s/packed-refs.new", common), "*");
 }
 
+/* Who holds git's lock: one of ours, by its intent, or who has the file open. Is there somebody? */
+static bool describe_holder(struct repo *repo, const char *path, struct bytes *out)
+{
+	size_t before = out->len;
+
+	intent_describe(repo, path, out);
+	return out->len > before || proc_describe_opener(path, out);
+}
+
 int refgit_busy(struct repo *repo, const char *path, struct fail *fail)
 {
 	struct bytes who = BYTES_INIT;
 	struct stat st;
-	pid_t pid;
+	bool seen;
 
 	if (lstat(path, &st) < 0)
 		return fail_set(fail, FAIL_BUSY, "lock '%s' came and went until time ran out",
 				path);
-	intent_describe(repo, path, &who);
-	pid = who.len ? 0 : proc_find_opener(path);
-	if (pid)
-		proc_describe(pid, &who);
-	if (who.len)
-		fail_set(fail, FAIL_BUSY, "lock '%s' is held, for %lld s, by %s", path,
-			 (long long)(time(NULL) - st.st_mtime), who.data);
-	else
-		fail_set(fail, FAIL_BUSY,
-			 "lock '%s' is held, for %lld s, by nobody who can be seen; if its owner "
-			 "is dead, remove the file",
-			 path, (long long)(time(NULL) - st.st_mtime));
+	seen = describe_holder(repo, path, &who);
+	fail_set(fail, FAIL_BUSY, "lock '%s' is held, for %lld s, by %s%s", path,
+		 (long long)(time(NULL) - st.st_mtime), who.data,
+		 seen ? "" : "; if its owner is dead, remove the file");
 	bytes_release(&who);
 	return FAIL_BUSY;
+}
+
+bool refgit_wait(struct repo *repo, const char *path, struct backoff *backoff, int64_t deadline)
+{
+	if (waiting_due(&repo->waiting, backoff)) {
+		struct bytes what = BYTES_INIT;
+
+		bytes_addf(&what, "lock '%s', held by ", path);
+		describe_holder(repo, path, &what);
+		repo->waiting.tell(repo->waiting.arg, what.data);
+		bytes_release(&what);
+	}
+	return backoff_wait(backoff, deadline);
 }
 
 int refgit_make_way(struct repo *repo, const char *path, const char *own_key,
 		    struct backoff *backoff, int64_t deadline, struct fail *fail)
 {
-	if (intent_clear(repo, path, own_key) || backoff_wait(backoff, deadline))
+	if (intent_clear(repo, path, own_key) || refgit_wait(repo, path, backoff, deadline))
 		return 0;
 	return refgit_busy(repo, path, fail);
 }
@@ -303,6 +317,7 @@ static int swap_under_intent(struct by_git *g, struct fail *fail)
 {
 	struct backoff backoff = BACKOFF_INIT;
 
+	backoff.since = clock_ms(); /* git waits, too */
 	for (;;) {
 		const char *path = refgit_first_in_way(&g->locks);
 

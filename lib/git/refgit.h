@@ -27,6 +27,9 @@ char *refgit_lock_path(const struct repo *repo, const char *name);
 int refgit_make_way(struct repo *repo, const char *path, const char *own_key,
 		    struct backoff *backoff, int64_t deadline, struct fail *fail);
 
+/* Waits a little for git's lock at `path`; tells who holds it when that goes on. */
+bool refgit_wait(struct repo *repo, const char *path, struct backoff *backoff, int64_t deadline);
+
 /*
  * Pushes settings: git's own waiting for locks stays within the deadline, and
  * full ids are taken for what they are.

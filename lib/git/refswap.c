@@ -93,8 +93,8 @@ int ref_lock_take(struct repo *repo, const char *name, int64_t deadline, struct 
 		return fail->kind;
 	lock->key = lock_key(repo, name);
 	lock->name = mem_strdup(name);
-	if (lock_take(&lock->flock, lock->dir, lock->key, LOCK_EXCLUSIVE, deadline, &repo->modes,
-		      fail) < 0) {
+	if (lock_take(&lock->flock, lock->dir, lock->key, LOCK_EXCLUSIVE, deadline, &repo->waiting,
+		      &repo->modes, fail) < 0) {
 		ref_lock_drop(lock);
 		if (fail->kind == FAIL_BUSY)
 			fail_context(fail, "ref '%s' is busy", name);

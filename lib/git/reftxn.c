@@ -317,6 +317,7 @@ static int prepare_under_intent(struct ref_txn *txn, const struct bytes *text,
 {
 	struct backoff backoff = BACKOFF_INIT;
 
+	backoff.since = clock_ms(); /* git waits, too */
 	for (;;) {
 		const char *in_way;
 		int status;

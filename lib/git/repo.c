@@ -220,6 +220,14 @@ void repo_git(const struct repo *repo, struct spawn *cmd)
 	}
 }
 
+void repo_git_at_top(const struct repo *repo, struct spawn *cmd)
+{
+	cmd->cwd = repo->work_tree;
+	argv_pushf(&cmd->env, "GIT_DIR=%s", repo->git_dir);
+	argv_pushf(&cmd->env, "GIT_COMMON_DIR=%s", repo->common_dir);
+	argv_pushf(&cmd->env, "GIT_WORK_TREE=%s", repo->work_tree);
+}
+
 /* The lines of an answer; their number must be `count`, or a path has a newline in it. */
 static int split_lines(struct bytes *answer, char **lines, size_t count, struct fail *fail)
 {

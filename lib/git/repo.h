@@ -13,6 +13,7 @@
 #ifndef REPO_H
 #define REPO_H
 
+#include "clock.h"
 #include "file.h"
 #include "gitconf.h"
 #include "oid.h"
@@ -44,6 +45,7 @@ struct repo {
 	int state_fd;		       /* <common-dir>/interlock, -1 until repo_state_dir() */
 	struct git_repository *handle; /* NULL under the git engine */
 	struct gitconf conf;
+	struct waiting waiting; /* the caller's to set once the repository is open */
 };
 
 enum repo_need {
@@ -74,6 +76,12 @@ void repo_git(const struct repo *repo, struct spawn *cmd);
 
 /* The same, but the user's hooks run: for writing refs. */
 void repo_git_with_hooks(const struct repo *repo, struct spawn *cmd);
+
+/*
+ * Lets a prepared command run in the top of the work tree, whatever the caller's
+ * relative variables lead to.
+ */
+void repo_git_at_top(const struct repo *repo, struct spawn *cmd);
 
 /* Opens (creating) <common-dir>/interlock/<sub>; the caller closes the descriptor. */
 int repo_state_dir(struct repo *repo, const char *sub, struct fail *fail);

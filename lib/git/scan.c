@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <git2.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,6 +19,9 @@
 /* Larger files are hashed without having them in memory. */
 #define WHOLE_LIMIT ((uint64_t)8 * 1024 * 1024)
 #define TRIES 3
+
+/* What is over the limit for new content is converted up to this size, to compare it. */
+#define CONVERT_LIMIT ((uint64_t)128 * 1024 * 1024)
 
 /* One job of the second crew run: a few candidates. */
 #define BATCH_COUNT 8
@@ -146,6 +150,63 @@ static enum outcome read_large(struct reading *reading)
 	return DONE;
 }
 
+static enum outcome drop(struct reading *reading, const char *reason)
+{
+	walk_add_skipped(reading->part, reading->candidate->path, reading->candidate->path_len,
+			 reason);
+	return DROPPED;
+}
+
+/* The size of the blob that the index has; false when that cannot be found out. */
+static bool index_size(const struct reading *reading, uint64_t *size)
+{
+	struct walk *walk = reading->settling->walk;
+	git_odb *odb = NULL;
+	git_object_t type;
+	git_oid id;
+	size_t len;
+	bool ok;
+
+	git_oid_fromraw(&id, reading->candidate->entry->oid);
+	pthread_mutex_lock(&walk->handle_mutex);
+	ok = git_repository_odb(&odb, walk->repo->handle) == 0 &&
+	     git_odb_read_header(&len, &type, odb, &id) == 0;
+	git_odb_free(odb);
+	pthread_mutex_unlock(&walk->handle_mutex);
+	if (ok)
+		*size = len;
+	return ok;
+}
+
+/*
+ * Over the limit. When it is what the index has, it is no new content, and reading it
+ * to find out costs time but no memory. Only where its bytes are converted it has to be
+ * in memory for that; a giant counts as it is.
+ */
+static enum outcome read_over(struct reading *reading)
+{
+	const struct candidate *candidate = reading->candidate;
+	struct content *content = &reading->content;
+	uint64_t size = (uint64_t)content->st.st_size, known;
+	enum outcome outcome = DONE;
+
+	if (!candidate->entry)
+		return drop(reading, "too large");
+	if (reading->settling->convert && size <= CONVERT_LIMIT) {
+		outcome = read_whole(reading);
+	} else if (index_size(reading, &known) && known != size) {
+		return drop(reading, "too large");
+	} else if (content_hash(content, reading->settling->walk->repo->algo, &reading->oid)) {
+		reading->size = size;
+		remember(reading, false);
+	} else {
+		return AGAIN;
+	}
+	if (outcome == DONE && !walk_has_content(candidate->entry, &reading->oid))
+		return drop(reading, "too large");
+	return outcome;
+}
+
 static enum outcome read_link(struct reading *reading)
 {
 	const struct bytes *data = &reading->content.data;
@@ -158,16 +219,8 @@ static enum outcome read_link(struct reading *reading)
 	return DONE;
 }
 
-static enum outcome drop(struct reading *reading, const char *reason)
-{
-	walk_add_skipped(reading->part, reading->candidate->path, reading->candidate->path_len,
-			 reason);
-	return DROPPED;
-}
-
 static enum outcome try_once(struct reading *reading)
 {
-	const struct scan_options *options = reading->settling->walk->options;
 	struct content *content = &reading->content;
 	struct walk *walk = reading->settling->walk;
 	struct fail fail = FAIL_INIT;
@@ -175,10 +228,9 @@ static enum outcome try_once(struct reading *reading)
 	reading->in_memory = false;
 	switch (content_open(content, walk->root, reading->candidate->path)) {
 	case CONTENT_FILE:
-		if (options->max_file_size &&
-		    (uint64_t)content->st.st_size > options->max_file_size)
-			return drop(reading, "too large");
 		reading->mode = content->st.st_mode;
+		if (walk_too_large(walk, (uint64_t)content->st.st_size))
+			return read_over(reading);
 		return (uint64_t)content->st.st_size > WHOLE_LIMIT ? read_large(reading)
 								   : read_whole(reading);
 	case CONTENT_LINK:
@@ -243,10 +295,16 @@ static void settle(struct reading *reading)
 }
 
 /* Its bytes' id was remembered, and nothing converts bytes here. */
-static void settle_known(struct walk_part *part, const struct candidate *candidate)
+static void settle_known(struct walk *walk, const struct candidate *candidate)
 {
+	struct walk_part *part = &walk->parts[0];
 	struct change *change;
 
+	if (walk_too_large(walk, candidate->size) &&
+	    !walk_has_content(candidate->entry, &candidate->raw)) {
+		walk_add_skipped(part, candidate->path, candidate->path_len, "too large");
+		return;
+	}
 	if (walk_same_as_index(candidate->entry, candidate->mode, &candidate->raw))
 		return;
 	change = walk_add_change(part, candidate->path, candidate->path_len);
@@ -283,7 +341,7 @@ static void collect(struct settling *settling)
 			struct candidate *candidate = &walk->parts[i].candidates[k];
 
 			if (candidate->known && !settling->convert)
-				settle_known(&walk->parts[0], candidate);
+				settle_known(walk, candidate);
 			else
 				settling->candidates[settling->candidate_count++] = candidate;
 		}

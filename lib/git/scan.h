@@ -72,7 +72,7 @@ struct scan_options {
 	 */
 	const char *const *paths;
 	size_t path_count;
-	uint64_t max_file_size;	 /* larger files are skipped as "too large"; 0: no limit */
+	uint64_t max_file_size;	 /* larger new content is skipped as "too large"; 0: no limit */
 	uint64_t keep_bytes;	 /* total of contents that may stay in memory */
 	struct statcache *cache; /* may be NULL */
 	void (*progress)(void *arg,

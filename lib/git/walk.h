@@ -109,6 +109,12 @@ void walk_add_gone(struct walk *walk, struct walk_part *part, const struct index
 /* Is the path's entry a merged one with exactly this? `entry` may be NULL. */
 bool walk_same_as_index(const struct index_entry *entry, uint32_t mode, const struct oid *oid);
 
+/* Does the path's merged entry say that the index has a file with this content? */
+bool walk_has_content(const struct index_entry *entry, const struct oid *oid);
+
+/* Is this more than new content may have? */
+bool walk_too_large(const struct walk *walk, uint64_t size);
+
 /* The mode that a tree gets for a file or symlink; `entry` may be NULL. */
 uint32_t walk_tree_mode(const struct walk *walk, mode_t mode, const struct index_entry *entry);
 

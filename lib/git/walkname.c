@@ -111,6 +111,16 @@ bool walk_same_as_index(const struct index_entry *entry, uint32_t mode, const st
 	       !memcmp(entry->oid, oid->raw, hash_size(oid->algo));
 }
 
+bool walk_has_content(const struct index_entry *entry, const struct oid *oid)
+{
+	return entry && S_ISREG(entry->mode) && walk_same_as_index(entry, entry->mode, oid);
+}
+
+bool walk_too_large(const struct walk *walk, uint64_t size)
+{
+	return walk->options->max_file_size && size > walk->options->max_file_size;
+}
+
 uint32_t walk_tree_mode(const struct walk *walk, mode_t mode, const struct index_entry *entry)
 {
 	if (S_ISLNK(mode))
@@ -128,21 +138,24 @@ static void add_candidate(const struct place *place, const struct candidate *fou
 	struct walk_part *part = place->part;
 	struct candidate *candidate;
 	struct oid oid;
-	bool plain = false, known;
+	bool plain = false, known, large;
 
 	if (path_is_unusual(found->path, found->path_len, S_ISLNK(st->st_mode))) {
 		walk_engine(place->walk, "unusual name");
 		return;
 	}
-	if (S_ISREG(st->st_mode) && options->max_file_size &&
-	    (uint64_t)st->st_size > options->max_file_size) {
+	/* One that the index has may be as it is there: that is no new content. */
+	large = S_ISREG(st->st_mode) && walk_too_large(place->walk, (uint64_t)st->st_size);
+	if (large && !found->entry) {
 		walk_add_skipped(part, found->path, found->path_len, "too large");
 		return;
 	}
 	known = options->cache &&
 		statcache_find(options->cache, found->path, found->path_len, st, &oid, &plain);
 	if (known && plain) {
-		if (!walk_same_as_index(found->entry, found->mode, &oid)) {
+		if (large && !walk_has_content(found->entry, &oid)) {
+			walk_add_skipped(part, found->path, found->path_len, "too large");
+		} else if (!walk_same_as_index(found->entry, found->mode, &oid)) {
 			struct change *change = walk_add_change(part, found->path, found->path_len);
 
 			change->mode = found->mode;

@@ -62,9 +62,19 @@ bool backoff_wait(struct backoff *b, int64_t deadline)
 
 	if (!left)
 		return false;
+	if (!b->since)
+		b->since = clock_ms();
 	if (left < us / 1000)
 		us = left * 1000;
 	sleep_us(us);
+	return true;
+}
+
+bool waiting_due(const struct waiting *waiting, struct backoff *b)
+{
+	if (!waiting->tell || b->told || !b->since || clock_ms() - b->since < WAITING_TELL_MS)
+		return false;
+	b->told = true;
 	return true;
 }
 

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "lock.h"
 
-#include "clock.h"
 #include "proc.h"
 
 #include <errno.h>
@@ -39,19 +38,13 @@ static void wake(UNUSED int sig)
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
-static int alarm_start(struct alarm_clock *clock, int64_t ms, struct fail *fail)
+static int alarm_start(struct alarm_clock *clock, struct fail *fail)
 {
 	struct sigaction action = {.sa_handler = wake};
 	struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID, .sigev_signo = WAKE_SIGNAL};
-	struct itimerspec when = {.it_interval.tv_nsec = WAKE_REPEAT_NS};
 	sigset_t unblock;
 
-	clock->armed = false;
-	if (ms == INT64_MAX)
-		return 0;
 	event.sigev_notify_thread_id = (pid_t)syscall(SYS_gettid);
-	when.it_value.tv_sec = (time_t)(ms / 1000);
-	when.it_value.tv_nsec = ms % 1000 * 1000000 + 1;
 	if (timer_create(CLOCK_MONOTONIC, &event, &clock->timer) < 0)
 		return fail_errno(fail, "start a timer");
 	sigemptyset(&action.sa_mask);
@@ -59,9 +52,21 @@ static int alarm_start(struct alarm_clock *clock, int64_t ms, struct fail *fail)
 	sigemptyset(&unblock);
 	sigaddset(&unblock, WAKE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &unblock, &clock->old_mask);
-	timer_settime(clock->timer, 0, &when, NULL);
 	clock->armed = true;
 	return 0;
+}
+
+/* Wakes this thread in `ms` milliseconds, and then again and again; INT64_MAX: not at all. */
+static void alarm_set(struct alarm_clock *clock, int64_t ms)
+{
+	struct itimerspec when = {0};
+
+	if (ms != INT64_MAX) {
+		when.it_interval.tv_nsec = WAKE_REPEAT_NS;
+		when.it_value.tv_sec = (time_t)(ms / 1000);
+		when.it_value.tv_nsec = ms % 1000 * 1000000 + 1;
+	}
+	timer_settime(clock->timer, 0, &when, NULL);
 }
 
 static void alarm_stop(struct alarm_clock *clock)
@@ -87,11 +92,22 @@ static int busy(int fd, const char *name, struct fail *fail)
 	return FAIL_BUSY;
 }
 
+static void tell(int fd, const char *name, const struct waiting *waiting)
+{
+	struct bytes what = BYTES_INIT;
+
+	bytes_addf(&what, "lock '%s', held by ", name);
+	lock_describe_holder(fd, &what);
+	waiting->tell(waiting->arg, what.data);
+	bytes_release(&what);
+}
+
 /* Waits for the flock on an open file. */
 static int wait_for_flock(int fd, const char *name, int operation, int64_t deadline,
-			  struct fail *fail)
+			  const struct waiting *waiting, struct fail *fail)
 {
 	struct alarm_clock clock = {0};
+	int64_t tell_at = INT64_MAX;
 	int r;
 
 	if (flock(fd, operation | LOCK_NB) == 0)
@@ -100,12 +116,21 @@ static int wait_for_flock(int fd, const char *name, int operation, int64_t deadl
 		return fail_errno(fail, "lock '%s'", name);
 	if (!clock_left(deadline))
 		return busy(fd, name, fail);
-	r = alarm_start(&clock, clock_left(deadline), fail);
-	while (r == 0 && flock(fd, operation) < 0) {
-		if (errno != EINTR)
+	if (waiting && waiting->tell)
+		tell_at = clock_deadline(WAITING_TELL_MS);
+	r = alarm_start(&clock, fail);
+	while (r == 0) {
+		alarm_set(&clock, clock_left(deadline < tell_at ? deadline : tell_at));
+		if (flock(fd, operation) == 0)
+			break;
+		if (errno != EINTR) {
 			r = fail_errno(fail, "lock '%s'", name);
-		else if (!clock_left(deadline))
+		} else if (!clock_left(deadline)) {
 			r = busy(fd, name, fail);
+		} else if (!clock_left(tell_at)) {
+			tell(fd, name, waiting);
+			tell_at = INT64_MAX;
+		}
 	}
 	alarm_stop(&clock);
 	return r;
@@ -121,7 +146,7 @@ static bool same_file(int fd, int dir, const char *name)
 }
 
 int lock_take(struct lock *lock, int dir, const char *name, enum lock_mode mode, int64_t deadline,
-	      const struct file_modes *modes, struct fail *fail)
+	      const struct waiting *waiting, const struct file_modes *modes, struct fail *fail)
 {
 	int operation = mode == LOCK_SHARED ? LOCK_SH : LOCK_EX;
 
@@ -130,7 +155,7 @@ int lock_take(struct lock *lock, int dir, const char *name, enum lock_mode mode,
 
 		if (fd < 0)
 			return fd;
-		if (wait_for_flock(fd, name, operation, deadline, fail) < 0) {
+		if (wait_for_flock(fd, name, operation, deadline, waiting, fail) < 0) {
 			close(fd);
 			return fail->kind;
 		}

@@ -12,7 +12,7 @@
  *
  *	struct lock lock = LOCK_INIT;
  *
- *	if (lock_take(&lock, dir, "ref-x", LOCK_EXCLUSIVE, deadline, &modes, fail) < 0)
+ *	if (lock_take(&lock, dir, "ref-x", LOCK_EXCLUSIVE, deadline, NULL, &modes, fail) < 0)
  *		return fail->kind;	// FAIL_BUSY names the holder
  *	...
  *	lock_drop(&lock);
@@ -24,6 +24,7 @@
 #ifndef LOCK_H
 #define LOCK_H
 
+#include "clock.h"
 #include "file.h"
 
 enum lock_mode {
@@ -42,11 +43,12 @@ struct lock {
 
 /*
  * Takes the lock, waiting until `deadline` (clock_deadline(); 0 means do not
- * wait). FAIL_BUSY when time ran out; FAIL_SYSTEM when the lock cannot be
+ * wait); who is `waiting` (may be NULL) is told who holds it when that takes
+ * long. FAIL_BUSY when time ran out; FAIL_SYSTEM when the lock cannot be
  * judged (EACCES, ENOLCK): that is neither free nor busy.
  */
 int lock_take(struct lock *lock, int dir, const char *name, enum lock_mode mode, int64_t deadline,
-	      const struct file_modes *modes, struct fail *fail);
+	      const struct waiting *waiting, const struct file_modes *modes, struct fail *fail);
 
 void lock_drop(struct lock *lock);
 

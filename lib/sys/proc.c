@@ -70,3 +70,14 @@ pid_t proc_find_opener(const char *path)
 	closedir(proc);
 	return found;
 }
+
+bool proc_describe_opener(const char *path, struct bytes *out)
+{
+	pid_t pid = proc_find_opener(path);
+
+	if (pid)
+		proc_describe(pid, out);
+	else
+		bytes_adds(out, "nobody who can be seen");
+	return pid;
+}

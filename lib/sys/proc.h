@@ -16,4 +16,10 @@ void proc_describe(pid_t pid, struct bytes *out);
 /* A process that has the regular file `path` open, or 0 when none can be seen. */
 pid_t proc_find_opener(const char *path);
 
+/*
+ * Appends who has it open, for a lock file: "pid 812 (git)", or "nobody who can be seen".
+ * Is there somebody?
+ */
+bool proc_describe_opener(const char *path, struct bytes *out);
+
 #endif

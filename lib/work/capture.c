@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "quote.h"
 #include "recall.h"
+#include "submodule.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -16,6 +17,7 @@
 static const char reason_large[] = "too large";
 static const char reason_failed[] = "unreadable";
 static const char reason_nested[] = "nested repository";
+static const char reason_dirty[] = "dirty submodule";
 
 static void add_skip(struct capture *c, const char *path, const char *reason)
 {
@@ -351,40 +353,49 @@ static int native_index_tree(struct capture *c, struct oid *tree, struct fail *f
 /* Large blobs are taken out again; new gitlinks are reported. */
 struct judge_new {
 	struct capture *c;
-	const struct oid *head_tree;
+	const struct oid *index_tree; /* zero: not known */
 	struct change *undo;
 	size_t undo_count, undo_cap;
 };
+
+/* Has the user's index this very content there? Then it is nothing new. */
+static bool index_has(const struct judge_new *j, const char *path, const struct oid *oid)
+{
+	struct tree_entry entry;
+	struct fail miss = FAIL_INIT;
+
+	return !oid_is_zero(j->index_tree) &&
+	       tree_lookup(&j->c->odb, j->index_tree, path, &entry, &miss) == 0 &&
+	       oid_equal(&entry.oid, oid);
+}
 
 static int judge_path(void *arg, const char *path, uint32_t old_mode, const struct oid *old_oid,
 		      uint32_t new_mode, const struct oid *new_oid, struct fail *fail)
 {
 	struct judge_new *j = arg;
-	struct bytes content = BYTES_INIT;
+	uint64_t limit = (uint64_t)j->c->repo->conf.max_file_size, size = 0;
+	struct change *undo;
 
 	if ((new_mode & 0170000) == 0160000 && (old_mode & 0170000) != 0160000)
 		add_skip(j->c, path, reason_nested);
-	if (!new_mode || (new_mode & 0170000) == 0160000)
+	if (!new_mode || (new_mode & 0170000) == 0160000 || !limit)
 		return 0;
-	if (odb_read_type(&j->c->odb, new_oid, OBJECT_BLOB, &content, fail) == 0 &&
-	    j->c->repo->conf.max_file_size &&
-	    content.len > (uint64_t)j->c->repo->conf.max_file_size) {
-		struct change *undo;
-
-		MEM_GROW(j->undo, j->undo_cap, j->undo_count + 1);
-		undo = &j->undo[j->undo_count++];
-		*undo = (struct change){
-			.path = mem_strdup(path), .mode = old_mode, .oid = *old_oid};
-		add_skip(j->c, path, reason_large);
-	}
-	bytes_release(&content);
-	return fail->kind;
+	/* A change of the mode alone is no new content either. */
+	if (oid_equal(old_oid, new_oid) || odb_size(&j->c->odb, new_oid, &size, fail) < 0 ||
+	    size <= limit || index_has(j, path, new_oid))
+		return fail->kind;
+	MEM_GROW(j->undo, j->undo_cap, j->undo_count + 1);
+	undo = &j->undo[j->undo_count++];
+	*undo = (struct change){.path = mem_strdup(path), .mode = old_mode, .oid = *old_oid};
+	add_skip(j->c, path, reason_large);
+	return 0;
 }
 
 /* The tree without what must not be recorded, against the state that git started from. */
-static int apply_limits(struct capture *c, const struct oid *before, struct fail *fail)
+static int apply_limits(struct capture *c, const struct oid *before, const struct oid *index_tree,
+			struct fail *fail)
 {
-	struct judge_new judge = {.c = c};
+	struct judge_new judge = {.c = c, .index_tree = index_tree};
 	struct oid limited;
 
 	if (tree_diff(&c->odb, before, &c->tree, judge_path, &judge, fail) == 0 &&
@@ -521,7 +532,7 @@ static int add_literal(struct capture *c, const struct capture_options *options,
 
 	if (add_attributes(c, fail) < 0 || add_all(c, options, specs, fail) < 0 ||
 	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
-	    apply_limits(c, index_tree, fail) < 0)
+	    apply_limits(c, index_tree, index_tree, fail) < 0)
 		return fail->kind;
 	tree = c->tree;
 	if (take_grafts(c, options, paths, &tree, fail) < 0)
@@ -531,12 +542,13 @@ static int add_literal(struct capture *c, const struct capture_options *options,
 
 /* Everything; or pathspecs that only git understands, on the last checkpoint's entries. */
 static int add_specs(struct capture *c, const struct capture_options *options, struct argv *specs,
-		     const struct oid *before, struct fail *fail)
+		     const struct oid *before, const struct oid *index_tree, struct fail *fail)
 {
 	if (options->partial && plumb_read_tree(&c->plumb, &options->on_tree, fail) < 0)
 		return fail->kind;
 	if (add_all(c, options, specs, fail) < 0 ||
-	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 || apply_limits(c, before, fail) < 0)
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
+	    apply_limits(c, before, index_tree, fail) < 0)
 		return fail->kind;
 	return options->partial ? collect_grafts(c, &options->on_tree, fail) : 0;
 }
@@ -575,7 +587,7 @@ static int run_plumb(struct capture *c, const struct capture_options *options,
 	if (fail->kind == 0 && literal)
 		add_literal(c, options, &specs, &paths, index_tree, fail);
 	else if (fail->kind == 0)
-		add_specs(c, options, &specs, &before, fail);
+		add_specs(c, options, &specs, &before, index_tree, fail);
 	argv_release(&specs);
 	argv_release(&paths);
 	return fail->kind;
@@ -627,6 +639,54 @@ static int keep_staged(struct capture *c, const struct oid *head_tree, const str
 	return 0;
 }
 
+/* ---- submodules ----------------------------------------------------------------------- */
+
+/* The submodules that are looked at in this capture. */
+static int find_submodules(struct capture *c, const struct capture_options *options,
+			   struct argv *paths, struct fail *fail)
+{
+	struct argv literal = ARGV_INIT;
+	const struct argv *under = options->partial ? &literal : NULL;
+	struct fail miss = FAIL_INIT;
+	struct index index;
+
+	/* Where this index or these pathspecs are too much for us, git is asked. */
+	if (options->partial && literal_paths(c->repo, options, &literal, &miss) < 0) {
+		submodules_by_git(c->repo, options->paths, options->path_count, paths, fail);
+	} else if (c->repo->engine == ENGINE_NATIVE) {
+		submodules_in_index(&c->scan.index, under, paths);
+	} else {
+		if (index_open(&index, c->repo->index_path, c->repo->algo, &miss) == 0)
+			submodules_in_index(&index, under, paths);
+		else
+			submodules_by_git(c->repo, options->paths, options->path_count, paths,
+					  fail);
+		index_close(&index);
+	}
+	argv_release(&literal);
+	return fail->kind;
+}
+
+/* What is changed inside a submodule is not in the tree. */
+static int judge_submodules(struct capture *c, const struct capture_options *options,
+			    struct fail *fail)
+{
+	struct argv paths = ARGV_INIT, dirty = ARGV_INIT, unreadable = ARGV_INIT;
+
+	if (find_submodules(c, options, &paths, fail) == 0)
+		submodules_dirty(c->repo, &paths, &dirty, &unreadable, fail);
+	for (size_t i = 0; i < dirty.count; i++)
+		if (!is_skipped(c, dirty.items[i]))
+			add_skip(c, dirty.items[i], reason_dirty);
+	for (size_t i = 0; i < unreadable.count; i++)
+		if (!is_skipped(c, unreadable.items[i]))
+			add_skip(c, unreadable.items[i], reason_failed);
+	argv_release(&paths);
+	argv_release(&dirty);
+	argv_release(&unreadable);
+	return fail->kind;
+}
+
 /* ---- the room's front
  * ------------------------------------------------------------------------------------ */
 
@@ -666,6 +726,8 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 		run_plumb(out, options, &index_tree, fail);
 	else
 		native_index_tree(out, &index_tree, fail);
+	if (fail->kind == 0)
+		judge_submodules(out, options, fail);
 	if (fail->kind == 0)
 		keep_staged(out, &options->head_tree, &index_tree, fail);
 	if (out->skipped_count > 1)

@@ -288,31 +288,36 @@ static int pin_tip(struct chain *chain, int64_t deadline, struct fail *fail)
 	return fail->kind;
 }
 
+static void push_all(struct argv *list, const struct argv *more)
+{
+	for (size_t i = 0; more && i < more->count; i++)
+		argv_push(list, more->items[i]);
+}
+
 static void add_trailers(const struct chain *chain, const struct chain_entry *entry,
-			 const struct place *place, const char *worktree, struct bytes *out)
+			 const struct place *place, const char *worktree, struct argv *out)
 {
 	char hex[OID_HEX_MAX + 1];
 
-	if (entry->trailers)
-		for (size_t i = 0; i < entry->trailers->count; i++)
-			bytes_addf(out, "%s\n", entry->trailers->items[i]);
+	push_all(out, entry->trailers);
 	if (entry->session)
-		bytes_addf(out, "Shadow-Session: %s\n", entry->session);
+		argv_pushf(out, "Shadow-Session: %s", entry->session);
 	if (!oid_is_zero(&entry->base))
-		bytes_addf(out, "Shadow-Base: %s\n", oid_hex(&entry->base, hex));
-	bytes_addf(out, "Shadow-Worktree: %s\n", worktree);
+		argv_pushf(out, "Shadow-Base: %s", oid_hex(&entry->base, hex));
+	argv_pushf(out, "Shadow-Worktree: %s", worktree);
 	for (size_t i = 0; i < entry->path_count; i++) {
-		bytes_adds(out, "Shadow-Path: ");
-		quote_c(entry->paths[i], strlen(entry->paths[i]), out);
-		bytes_addc(out, '\n');
+		struct bytes path = BYTES_INIT;
+
+		bytes_adds(&path, "Shadow-Path: ");
+		quote_c(entry->paths[i], strlen(entry->paths[i]), &path);
+		argv_take(out, bytes_take(&path));
 	}
 	if (!oid_is_zero(&entry->index))
-		bytes_addf(out, "Shadow-Index: %s\n", oid_hex(&entry->index, hex));
-	if (entry->skipped)
-		bytes_add(out, entry->skipped->data, entry->skipped->len);
+		argv_pushf(out, "Shadow-Index: %s", oid_hex(&entry->index, hex));
+	push_all(out, entry->skipped);
 	if (place->cut)
-		bytes_addf(out, "Shadow-Previous: %s\n", oid_hex(&chain->tip, hex));
-	bytes_addf(out, "Shadow-Segment: %" PRId64 " %" PRId64 " %" PRId64 " %s\n", place->segment,
+		argv_pushf(out, "Shadow-Previous: %s", oid_hex(&chain->tip, hex));
+	argv_pushf(out, "Shadow-Segment: %" PRId64 " %" PRId64 " %" PRId64 " %s", place->segment,
 		   place->number, place->start,
 		   place->number == 1 ? "-" : oid_hex(&chain->last.first, hex));
 }
@@ -353,6 +358,7 @@ static int build_commit(struct chain *chain, const struct chain_entry *entry,
 {
 	enum hash_algo algo = chain->repo->algo;
 	struct bytes message = BYTES_INIT, content = BYTES_INIT;
+	struct argv trailers = ARGV_INIT;
 	struct oid parents[3], root;
 	char *worktree = NULL;
 	size_t n;
@@ -361,18 +367,17 @@ static int build_commit(struct chain *chain, const struct chain_entry *entry,
 	if (checkpoint_worktree_identity(chain->repo, &worktree, fail) < 0 ||
 	    (place->number == 1 && add_segment_root(algo, pack, &root, fail) < 0))
 		goto done;
-	bytes_adds(&message, entry->message);
-	bytes_chomp(&message);
-	bytes_adds(&message, "\n\n");
-	add_trailers(chain, entry, place, worktree, &message);
+	add_trailers(chain, entry, place, worktree, &trailers);
 	n = choose_parents(chain, entry, place, &root, parents);
-	if (commit_format(chain->repo, &entry->tree, parents, n, message.data, &content, fail) < 0)
+	if (commit_message(entry->message, &trailers, &message, fail) < 0 ||
+	    commit_format(chain->repo, &entry->tree, parents, n, message.data, &content, fail) < 0)
 		goto done;
 	object_id(algo, OBJECT_COMMIT, content.data, content.len, commit);
 	pack_add(pack, commit, OBJECT_COMMIT, content.data, content.len, fail);
 	recall_put(chain->recall, commit, OBJECT_COMMIT, content.data, content.len);
 done:
 	free(worktree);
+	argv_release(&trailers);
 	bytes_release(&message);
 	bytes_release(&content);
 	return fail->kind;

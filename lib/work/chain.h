@@ -52,7 +52,7 @@ struct chain_entry {
 	const struct argv *trailers; /* the user's, "Key: value"; may be NULL */
 	const char *const *paths;    /* Shadow-Path */
 	size_t path_count;
-	const struct bytes *skipped; /* ready "Shadow-Skipped..." lines; may be NULL */
+	const struct argv *skipped; /* "Shadow-Skipped: ..."; may be NULL */
 	int64_t deadline;
 };
 

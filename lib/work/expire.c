@@ -530,7 +530,8 @@ int expire_objects(struct repo *repo, uint64_t *bytes_freed, bool *left, struct 
 	if (dir < 0)
 		goto done;
 	if (lock_take(&lock, dir, "objects", LOCK_EXCLUSIVE,
-		      clock_deadline(repo->conf.lock_timeout), &repo->modes, fail) < 0) {
+		      clock_deadline(repo->conf.lock_timeout), &repo->waiting, &repo->modes,
+		      fail) < 0) {
 		fail_context(fail, "saves are under way; their objects stay for now");
 		goto done;
 	}

@@ -15,8 +15,6 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#define LOCK_WAIT_MS 1000
-
 /* Text from anywhere, as a JSON string that is valid and harmless to show. */
 static json_t *text_value(const char *text)
 {
@@ -84,7 +82,8 @@ static int append_line(struct repo *repo, const struct bytes *line, struct fail 
 	return fail->kind;
 }
 
-int ledger_append(struct repo *repo, const struct ledger_event *event, struct fail *fail)
+int ledger_append(struct repo *repo, const struct ledger_event *event, int64_t wait_ms,
+		  struct fail *fail)
 {
 	struct lock lock = LOCK_INIT;
 	struct bytes line = BYTES_INIT;
@@ -93,7 +92,7 @@ int ledger_append(struct repo *repo, const struct ledger_event *event, struct fa
 	if (dir < 0)
 		return dir;
 	format_line(event, &line);
-	if (lock_take(&lock, dir, "ledger", LOCK_EXCLUSIVE, clock_deadline(LOCK_WAIT_MS),
+	if (lock_take(&lock, dir, "ledger", LOCK_EXCLUSIVE, clock_deadline(wait_ms), &repo->waiting,
 		      &repo->modes, fail) == 0)
 		append_line(repo, &line, fail);
 	lock_drop(&lock);

@@ -30,7 +30,8 @@ struct ledger_event {
 	const char *reason;
 };
 
-/* Waits at most a second for the lock. */
-int ledger_append(struct repo *repo, const struct ledger_event *event, struct fail *fail);
+/* Waits for the lock no longer than `wait_ms`, which need not be long. */
+int ledger_append(struct repo *repo, const struct ledger_event *event, int64_t wait_ms,
+		  struct fail *fail);
 
 #endif

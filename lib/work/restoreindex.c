@@ -10,27 +10,41 @@
 #include <string.h>
 #include <unistd.h>
 
+static void tell_wait(const struct waiting *waiting, const char *lock)
+{
+	struct bytes what = BYTES_INIT;
+
+	bytes_addf(&what, "lock '%s', held by ", lock);
+	proc_describe_opener(lock, &what);
+	waiting->tell(waiting->arg, what.data);
+	bytes_release(&what);
+}
+
+static int busy(const char *lock, struct fail *fail)
+{
+	struct bytes holder = BYTES_INIT;
+
+	proc_describe_opener(lock, &holder);
+	fail_set(fail, FAIL_BUSY,
+		 "the index is locked: '%s' exists, held by %s; nothing was restored", lock,
+		 holder.data);
+	bytes_release(&holder);
+	return fail->kind;
+}
+
 int restore_index_ready(struct restore *r, struct fail *fail)
 {
 	int64_t deadline = clock_deadline(r->repo->conf.lock_timeout);
+	const struct waiting *waiting = &r->repo->waiting;
 	struct backoff backoff = BACKOFF_INIT;
 	char *lock = mem_printf("%s.lock", r->repo->index_path);
 
-	while (access(lock, F_OK) == 0 && fail->kind == 0)
-		if (!backoff_wait(&backoff, deadline)) {
-			struct bytes holder = BYTES_INIT;
-			pid_t pid = proc_find_opener(lock);
-
-			if (pid)
-				proc_describe(pid, &holder);
-			else
-				bytes_adds(&holder, "nobody that can be seen");
-			fail_set(fail, FAIL_BUSY,
-				 "the index is locked: '%s' exists, held by %s; nothing was "
-				 "restored",
-				 lock, holder.data);
-			bytes_release(&holder);
-		}
+	while (access(lock, F_OK) == 0 && fail->kind == 0) {
+		if (waiting_due(waiting, &backoff))
+			tell_wait(waiting, lock);
+		if (!backoff_wait(&backoff, deadline))
+			busy(lock, fail);
+	}
 	free(lock);
 	return fail->kind;
 }

@@ -65,7 +65,8 @@ static int lock_objects(struct save *s, struct fail *fail)
 	dir = repo_state_dir(s->repo, "locks", fail);
 	if (dir < 0)
 		return dir;
-	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->modes, fail);
+	lock_take(&s->objects, dir, "objects", LOCK_SHARED, deadline, &s->repo->waiting,
+		  &s->repo->modes, fail);
 	s->patience = clock_left(deadline);
 	close(dir);
 	if (fail->kind || chain_refresh(&s->chain, &moved, fail) < 0)
@@ -264,7 +265,7 @@ static int look_and_pack(struct save *s, struct fail *fail)
 	return fail_context(fail, "the work tree keeps changing");
 }
 
-static void list_skipped(const struct save *s, struct bytes *lines)
+static void list_skipped(const struct save *s, struct argv *trailers)
 {
 	size_t n = s->capture.skipped_count;
 
@@ -273,14 +274,14 @@ static void list_skipped(const struct save *s, struct bytes *lines)
 		struct bytes path = BYTES_INIT;
 
 		quote_c(skip->path, strlen(skip->path), &path);
-		bytes_addf(lines,
-			   path.data[0] == '"' ? "Shadow-Skipped: %s %s\n"
-					       : "Shadow-Skipped: \"%s\" %s\n",
+		argv_pushf(trailers,
+			   path.data[0] == '"' ? "Shadow-Skipped: %s %s"
+					       : "Shadow-Skipped: \"%s\" %s",
 			   path.data, skip->reason);
 		bytes_release(&path);
 	}
 	if (n)
-		bytes_addf(lines, "Shadow-Skipped-Count: %zu\n", n);
+		argv_pushf(trailers, "Shadow-Skipped-Count: %zu", n);
 }
 
 /* ---- under the per-ref lock
@@ -294,7 +295,7 @@ static int rebuild(struct save *s, struct fail *fail)
 	return fill_pack(s, fail);
 }
 
-static int append_once(struct save *s, const struct ref_lock *lock, const struct bytes *skipped,
+static int append_once(struct save *s, const struct ref_lock *lock, const struct argv *skipped,
 		       struct fail *fail)
 {
 	struct chain_entry entry = {
@@ -306,7 +307,7 @@ static int append_once(struct save *s, const struct ref_lock *lock, const struct
 		.trailers = s->options->trailers,
 		.paths = (const char *const *)s->paths.items,
 		.path_count = s->paths.count,
-		.skipped = skipped->len ? skipped : NULL,
+		.skipped = skipped,
 		.deadline = s->deadline,
 	};
 	bool moved;
@@ -325,10 +326,12 @@ static int append(struct save *s, struct fail *fail)
 {
 	struct backoff backoff = BACKOFF_INIT;
 	struct ref_lock lock = REF_LOCK_INIT;
-	struct bytes skipped = BYTES_INIT;
+	struct argv skipped = ARGV_INIT;
 
 	/* The scan's time does not count, but what waiting for "objects" took does. */
 	s->deadline = clock_deadline(s->patience);
+	if (s->options->stages.appending)
+		s->options->stages.appending(s->options->stages.arg, s->patience);
 	list_skipped(s, &skipped);
 	/* What can be done before the lock is done before it. */
 	if (s->pack && pack_prepare(s->pack, 1, fail) < 0)
@@ -350,7 +353,7 @@ static int append(struct save *s, struct fail *fail)
 		}
 done:
 	ref_lock_drop(&lock);
-	bytes_release(&skipped);
+	argv_release(&skipped);
 	return fail->kind;
 }
 
@@ -434,6 +437,8 @@ int snapshot_save(struct repo *repo, const struct snapshot_options *options, str
 	    (out->unchanged || append(&s, fail) == 0)) {
 		report(&s);
 		lock_drop(&s.objects);
+		if (options->stages.saved)
+			options->stages.saved(options->stages.arg, out);
 		tidy(&s);
 	}
 	pack_free(s.pack);

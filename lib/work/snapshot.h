@@ -30,6 +30,17 @@
 #include "capture.h"
 #include "checkpoint.h"
 
+struct snapshot;
+
+/* Who wants to know how far a save has come; both may be NULL. */
+struct snapshot_stages {
+	/* All is read and packed; what follows waits no longer than `patience` ms for others. */
+	void (*appending)(void *arg, int64_t patience);
+	/* The answer is known and final; only tidying is left. */
+	void (*saved)(void *arg, const struct snapshot *saved);
+	void *arg;
+};
+
 struct snapshot_options {
 	const char *message;	     /* NULL: "checkpoint on <branch>" */
 	const char *session;	     /* NULL: none */
@@ -40,6 +51,7 @@ struct snapshot_options {
 	bool allow_unchanged;
 	void (*progress)(void *arg, uint64_t seen);
 	void *progress_arg;
+	struct snapshot_stages stages;
 };
 
 struct snapshot {

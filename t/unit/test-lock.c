@@ -64,7 +64,7 @@ static pid_t hold(struct place *p, const char *name)
 	assert_int_equal(pipe(ready), 0);
 	pid = fork();
 	if (pid == 0) {
-		byte = lock_take(&lock, p->dir, name, LOCK_EXCLUSIVE, 0, &modes, &fail) == 0;
+		byte = lock_take(&lock, p->dir, name, LOCK_EXCLUSIVE, 0, NULL, &modes, &fail) == 0;
 		if (write(ready[1], &byte, 1) != 1)
 			_exit(1);
 		for (;;)
@@ -92,7 +92,7 @@ static void busy_names_the_holder(void **state)
 	char wanted[32];
 
 	snprintf(wanted, sizeof(wanted), "pid %d", (int)pid);
-	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail),
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
 			 FAIL_BUSY);
 	assert_int_equal(lock.fd, -1);
 	assert_non_null(strstr(fail.message, wanted));
@@ -107,13 +107,63 @@ static void a_deadline_is_kept(void **state)
 	pid_t pid = hold(p, "x");
 	int64_t start = clock_ms(), took;
 
-	assert_int_equal(
-		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(200), &modes, &fail),
-		FAIL_BUSY);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(200), NULL,
+				   &modes, &fail),
+			 FAIL_BUSY);
 	took = clock_ms() - start;
 	assert_true(took >= 200);
 	assert_true(took < 1000);
 	end(pid);
+}
+
+struct told {
+	int count;
+	int64_t after;
+	char what[256];
+};
+
+static void take_word(void *arg, const char *what)
+{
+	struct told *told = arg;
+
+	told->count++;
+	told->after = clock_ms() - told->after;
+	snprintf(told->what, sizeof(told->what), "%s", what);
+}
+
+/* Also without a deadline, and when the holder goes away later. */
+static void a_long_wait_is_told_of_once(void **state)
+{
+	struct place *p = *state;
+	struct lock lock = LOCK_INIT;
+	struct fail fail = FAIL_INIT;
+	pid_t pid = hold(p, "x"), killer;
+	struct told told = {0};
+	const struct waiting waiting = {.tell = take_word, .arg = &told};
+	char wanted[64];
+
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(100),
+				   &waiting, &modes, &fail),
+			 FAIL_BUSY);
+	assert_int_equal(told.count, 0);
+	killer = fork();
+	if (killer == 0) {
+		clock_sleep(WAITING_TELL_MS + 500);
+		kill(pid, SIGKILL);
+		_exit(0);
+	}
+	fail_clear(&fail);
+	told.after = clock_ms();
+	assert_int_equal(
+		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, INT64_MAX, &waiting, &modes, &fail),
+		0);
+	assert_int_equal(told.count, 1);
+	assert_true(told.after >= WAITING_TELL_MS && told.after < 1000);
+	snprintf(wanted, sizeof(wanted), "lock 'x', held by pid %d", (int)pid);
+	assert_non_null(strstr(told.what, wanted));
+	lock_drop(&lock);
+	waitpid(killer, NULL, 0);
+	waitpid(pid, NULL, 0);
 }
 
 /* The waiter sleeps in the kernel: it wakes because the holder died, not at the deadline. */
@@ -131,9 +181,9 @@ static void death_wakes_the_waiter(void **state)
 		kill(pid, SIGKILL);
 		_exit(0);
 	}
-	assert_int_equal(
-		lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), &modes, &fail),
-		0);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), NULL,
+				   &modes, &fail),
+			 0);
 	assert_true(clock_ms() - start >= 95);
 	assert_true(clock_ms() - start < 5000);
 	lock_drop(&lock);
@@ -161,13 +211,13 @@ static void a_swept_file_is_not_a_lock(void **state)
 		kill(pid, SIGKILL);
 		_exit(0);
 	}
-	assert_int_equal(
-		lock_take(&ours, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), &modes, &fail),
-		0);
+	assert_int_equal(lock_take(&ours, p->dir, "x", LOCK_EXCLUSIVE, clock_deadline(30000), NULL,
+				   &modes, &fail),
+			 0);
 	waitpid(sweeper, NULL, 0);
 	waitpid(pid, NULL, 0);
 	assert_int_equal(flock(naive, LOCK_EX | LOCK_NB), 0); /* two "holders": the naive version */
-	assert_int_equal(lock_take(&other, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail),
+	assert_int_equal(lock_take(&other, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
 			 FAIL_BUSY);
 	close(naive);
 	lock_drop(&ours);
@@ -179,13 +229,14 @@ static void shared_and_exclusive(void **state)
 	struct lock a = LOCK_INIT, b = LOCK_INIT, c = LOCK_INIT;
 	struct fail fail = FAIL_INIT;
 
-	assert_int_equal(lock_take(&a, p->dir, "x", LOCK_SHARED, 0, &modes, &fail), 0);
-	assert_int_equal(lock_take(&b, p->dir, "x", LOCK_SHARED, 0, &modes, &fail), 0);
-	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), FAIL_BUSY);
+	assert_int_equal(lock_take(&a, p->dir, "x", LOCK_SHARED, 0, NULL, &modes, &fail), 0);
+	assert_int_equal(lock_take(&b, p->dir, "x", LOCK_SHARED, 0, NULL, &modes, &fail), 0);
+	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail),
+			 FAIL_BUSY);
 	fail_clear(&fail);
 	lock_drop(&a);
 	lock_drop(&b);
-	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), 0);
+	assert_int_equal(lock_take(&c, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail), 0);
 	lock_drop(&c);
 }
 
@@ -196,7 +247,7 @@ static void children_do_not_inherit(void **state)
 	struct lock lock = LOCK_INIT;
 	struct fail fail = FAIL_INIT;
 
-	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, &modes, &fail), 0);
+	assert_int_equal(lock_take(&lock, p->dir, "x", LOCK_EXCLUSIVE, 0, NULL, &modes, &fail), 0);
 	assert_true(fcntl(lock.fd, F_GETFD) & FD_CLOEXEC);
 	lock_drop(&lock);
 }
@@ -215,7 +266,7 @@ static void planted_things_are_refused(void **state)
 		struct fail fail = FAIL_INIT;
 
 		assert_int_equal(lock_take(&lock, p->dir, i ? "fifo" : "link", LOCK_EXCLUSIVE, 0,
-					   &modes, &fail),
+					   NULL, &modes, &fail),
 				 FAIL_CORRUPT);
 	}
 	assert_int_equal(access(outside, F_OK), -1);
@@ -255,6 +306,11 @@ static void backoff_has_a_ceiling_and_jitter(UNUSED void **state)
 	assert_true(seen > b.first_us); /* it grows; 1 in 2^200 that it only looked so */
 	assert_int_equal(b.tries, 40);
 	assert_false(backoff_wait(&b, clock_deadline(0)));
+	assert_false(waiting_due(&(struct waiting){.tell = take_word}, &b));
+	b.since = clock_ms() - WAITING_TELL_MS;
+	assert_false(waiting_due(&(struct waiting){0}, &b));
+	assert_true(waiting_due(&(struct waiting){.tell = take_word}, &b));
+	assert_false(waiting_due(&(struct waiting){.tell = take_word}, &b));
 }
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, make_place, clear_place)
@@ -264,6 +320,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(busy_names_the_holder),
 		WITH_PLACE(a_deadline_is_kept),
+		WITH_PLACE(a_long_wait_is_told_of_once),
 		WITH_PLACE(death_wakes_the_waiter),
 		WITH_PLACE(a_swept_file_is_not_a_lock),
 		WITH_PLACE(shared_and_exclusive),
