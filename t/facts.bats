@@ -250,6 +250,29 @@ sparse() {
     must_exit 3 git-shadow-commit save --strict --allow-unchanged
 }
 
+@test "facts: a moved submodule is git's to judge while .gitmodules may ignore it" {
+    git init -q sub
+    git -C sub commit -q --allow-empty -m one
+    make_repo
+    git submodule --quiet add ../sub module
+    git config --file .gitmodules submodule.module.Ignore all
+    git commit -q -a -m 'a submodule'
+    git -C module commit -q --allow-empty -m two
+    by_git 'submodule'
+    # git takes the index's, then HEAD's, when the file is gone.
+    rm .gitmodules
+    git -C module commit -q --allow-empty -m three
+    by_git 'submodule'
+    git rm -q --cached .gitmodules
+    git -C module commit -q --allow-empty -m four
+    by_git 'submodule'
+    # Nowhere any more: nothing to ask.
+    git commit -q -m 'no .gitmodules'
+    git -C module commit -q --allow-empty -m five
+    by_native
+    assert_equal "$(git rev-parse "$(shadow_ref):module")" "$(git -C module rev-parse HEAD)"
+}
+
 # ---- where refs are -------------------------------------------------------------------------------
 
 @test "facts: refs/worktree/ and refs/rewritten/ belong to the worktree" {

@@ -236,7 +236,9 @@ mine=$(cat "$work"/acks.s* 2>/dev/null | wc -l)
 echo "$writer $engine $hash $mode ${procs}x${saves}x${rounds} in $seconds s:" \
     "$mine of $wanted saved, $failed failed; $account; $figures, waits $waits$runs; fsck $sound"
 if [ "$writer" = ours ] && { [ "$failed" != 0 ] || [ "$mine" != "$wanted" ]; }; then
-    cat "$work"/failed.* "$work"/err.* 2>/dev/null | tail -n 20 >&2
+    # Without what -v says about every save.
+    cat "$work"/failed.* >&2
+    grep -hvE '^(engine|chain): ' "$work"/err.* 2>/dev/null | tail -n 20 >&2
     exit 3
 fi
 [ "$verdict" = 0 ] || exit 1
