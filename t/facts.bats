@@ -100,6 +100,37 @@ edit() { # something of each kind has changed
     by_git 'relative[wW]orktrees'
 }
 
+@test "facts: relativeWorktrees: refs, log and restore in the worktree that it was set for" {
+    requires git-2.48
+    make_repo
+    git -c worktree.useRelativePaths=true worktree add -q ../linked
+    assert_match "$(cat ../linked/.git)" '^gitdir: \.\./repo/'
+    cd ../linked
+    put src/main.c 'first'
+    must git-shadow-commit save -m one
+    put src/main.c 'second'
+    must git-shadow-commit save -m two
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'two\none'
+    must git-shadow-commit restore '@{1}' -- src/main.c
+    assert_file src/main.c 'first'
+    must git-cas-ref refs/worktree/x HEAD ''
+    refute git -C ../repo rev-parse -q --verify refs/worktree/x
+    # The main worktree is of the same repository.
+    cd ../repo
+    edit
+    by_git 'relative[wW]orktrees'
+    # Both moved together: the links still lead to each other.
+    cd ..
+    mkdir elsewhere
+    mv repo linked elsewhere/
+    cd elsewhere/linked
+    must git-shadow-commit log -1 --format=%s
+    put src/main.c 'third'
+    must git-shadow-commit save -m three
+    assert_equal "$(git log -1 --format=%s "$(shadow_ref)")" three
+}
+
 @test "facts: preciousObjects" {
     make_repo
     git config core.repositoryFormatVersion 1
@@ -116,6 +147,29 @@ edit() { # something of each kind has changed
     cd clone
     edit
     by_git 'partial'
+}
+
+@test "facts: a partial clone: no blob is fetched to save, and one that is needed comes by itself" {
+    make_repo
+    git config uploadpack.allowFilter true
+    put doc/guide.txt 'a second edition'
+    git commit -qam 'second edition'
+    cd ..
+    git clone -q --filter=blob:none --no-checkout "file://$PWD/repo" clone
+    cd clone
+    git sparse-checkout set --cone src
+    git checkout -q
+    local missing
+    missing=$(git rev-list --objects --missing=print --all | grep -c '^?')
+    assert_at_least "$missing" 2 'missing blobs'
+    put src/new.c 'int y;'
+    must git-shadow-commit save --json
+    assert_equal "$(json engine <<<"$output")" git
+    assert_equal "$(git rev-list --objects --missing=print --all | grep -c '^?')" "$missing" 'missing blobs'
+    # As if checked out and lost: restore needs what was never here.
+    mkdir -p doc
+    must git-shadow-commit restore "$(shadow_ref)" -- doc
+    assert_equal "$(git show "$(shadow_ref):doc/guide.txt")" 'a second edition'
 }
 
 # `git sparse-checkout` also turns worktreeConfig on, a row of its own.
@@ -366,6 +420,47 @@ no_identity() {
     assert_equal "$status" 0
 }
 
+@test "facts: core.fsync: a ref that git-cas-ref writes is synced" {
+    requires strace
+    make_repo
+    strace -f -y -e trace=fsync,fdatasync -o ../trace git-cas-ref refs/test/x HEAD ''
+    refute grep -q 'refs/test/x' ../trace
+    git config core.fsync reference
+    strace -f -y -e trace=fsync,fdatasync -o ../trace git-cas-ref refs/test/y HEAD ''
+    grep -q 'sync([0-9]*<[^>]*refs/test/y.lock' ../trace
+}
+
+@test "facts: includeIf: a condition that libgit2 does not know is git's" {
+    make_repo
+    git config --file ../more core.autocrlf true
+    printf 'one\r\ntwo\r\n' >crlf.txt
+    # gitdir and onbranch it knows.
+    git config --global "includeIf.gitdir:$PWD/.path" "$PWD/../more"
+    by_native
+    assert_equal "$(git show "$(shadow_ref):crlf.txt" | od -c | grep -c '\\r')" 0
+    git config --global --unset "includeIf.gitdir:$PWD/.path"
+    git config --global includeIf.onbranch:main.path "$PWD/../more"
+    put crlf2.txt $'one\r'
+    by_native
+    git config --global --unset includeIf.onbranch:main.path
+    # Newer git knows this one, an older one passes it over: the tree is git's.
+    git config --global "includeIf.worktree:$PWD/.path" "$PWD/../more"
+    put crlf3.txt $'one\r'
+    by_git 'includeIf'
+}
+
+@test "facts: attr.tree" {
+    make_repo
+    put .gitattributes '*.txt text eol=crlf'
+    git add .gitattributes
+    git commit -q -m attributes
+    rm .gitattributes
+    put .gitattributes '*.txt -text'
+    git config attr.tree HEAD
+    printf 'one\r\ntwo\r\n' >crlf.txt
+    by_git 'attr.tree'
+}
+
 # ---- the environment ------------------------------------------------------------------------------------
 
 @test "facts: GIT_WORK_TREE and GIT_DIR, as in a hook" {
@@ -446,6 +541,43 @@ no_identity() {
     must_exit 128 git-shadow-commit save
 }
 
+@test "facts: safe.directory: a glob" {
+    requires root git-2.46
+    mkdir sub
+    cd sub
+    make_repo
+    edit
+    chown -R 12345:12345 .
+    git config --global safe.directory "${PWD%/*/*}/*"
+    try git-shadow-commit save --json -v
+    assert_equal "$status" 0
+    assert_equal "$(json engine <<<"$output")" git
+    assert_equal "$(json tree <<<"$output")" "$(git_tree)"
+    must git-cas-ref refs/test/x HEAD ''
+    git config --global safe.directory "${PWD%/*}/other/*"
+    must_exit 128 git-shadow-commit save
+    must_exit 128 git-cas-ref refs/test/y HEAD ''
+}
+
+@test "facts: GIT_REFERENCE_BACKEND says where refs are" {
+    requires git-2.54
+    make_repo plain
+    cd ..
+    mkdir store
+    export GIT_REFERENCE_BACKEND="reftable://$PWD/store"
+    make_repo
+    edit
+    by_git 'GIT_REFERENCE_BACKEND'
+    must git-cas-ref refs/test/x HEAD ''
+    assert_equal "$(git rev-parse refs/test/x)" "$(git rev-parse HEAD)"
+    must_exit 1 git-cas-ref refs/test/x HEAD ''
+    assert_absent .git/refs/test
+    assert_absent .git/refs/shadow
+    must git-shadow-commit log --format=%s
+    assert_equal "${#lines[@]}" 1
+    unset GIT_REFERENCE_BACKEND
+}
+
 # ---- hooks and refs ---------------------------------------------------------------------------------------
 
 @test "facts: a reference-transaction hook runs for a swap, and can veto it" {
@@ -468,6 +600,42 @@ HOOK
     edit
     must git-shadow-commit save
     grep -q 'committed .*refs/shadow/' ../seen
+}
+
+@test "facts: hooks of git's config: none runs for a save, a reference-transaction one for a swap" {
+    requires git-2.54
+    both_engines config_hooks
+}
+config_hooks() {
+    make_repo
+    git config hook.spy.command "echo >>'$PWD/../ran'"
+    local event
+    for event in post-index-change pre-commit post-commit post-checkout pre-auto-gc; do
+        git config --add hook.spy.event "$event"
+    done
+    git add -A
+    [ -s ../ran ] # they are there, and git runs them
+    rm ../ran
+    edit
+    must git-shadow-commit save
+    put src/main.c 'int main(void) { return 2; }'
+    must git-shadow-commit save -- src/main.c
+    must git-shadow-commit restore '@{1}'
+    assert_absent ../ran
+    printf '#!/bin/sh\ncat >>../seen\ntest ! -e ../veto\n' >../guard
+    chmod +x ../guard
+    git config hook.guard.event reference-transaction
+    git config hook.guard.command ../guard
+    put src/main.c 'int main(void) { return 3; }'
+    must git-shadow-commit save
+    grep -q 'refs/shadow/' ../seen
+    touch ../veto
+    refute git-cas-ref refs/test/x HEAD ''
+    refute git rev-parse -q --verify refs/test/x
+    rm ../veto
+    must git-cas-ref refs/test/x HEAD ''
+    grep -q 'refs/test/x' ../seen
+    assert_absent ../ran
 }
 
 @test "facts: delete does not destroy an unrelated ref (git_reference_delete and pack-refs)" {

@@ -258,6 +258,21 @@ static enum verdict judge(const char *path, const char *meant, const struct stat
 	return young ? TOO_YOUNG : OURS;
 }
 
+/* With core.lockfilePid, git's "x.lock" has a companion: "x~pid.lock". It goes first. */
+static void remove_lock(const char *path)
+{
+	static const char suffix[] = ".lock";
+	size_t n = strlen(path), tail = strlen(suffix);
+	char *companion;
+
+	if (n > tail && !strcmp(path + n - tail, suffix)) {
+		companion = mem_printf("%.*s~pid.lock", (int)(n - tail), path);
+		unlink(companion);
+		free(companion);
+	}
+	unlink(path);
+}
+
 /* Goes through a dead writer's list. False while something in it is too young to judge. */
 static bool heal_listed(const struct bytes *text, const struct stat *intent)
 {
@@ -273,7 +288,7 @@ static bool heal_listed(const struct bytes *text, const struct stat *intent)
 			break; /* torn: its writer died before it started git */
 		verdict = judge(path, meant, intent);
 		if (verdict == OURS)
-			unlink(path);
+			remove_lock(path);
 		else if (verdict == TOO_YOUNG)
 			finished = false;
 		p = meant + strlen(meant) + 1;
