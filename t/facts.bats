@@ -69,6 +69,57 @@ edit() { # something of each kind has changed
     refute git rev-parse -q --verify refs/test/x
 }
 
+@test "facts: reftable: a chain from its first save to expire, in the main and in a linked worktree" {
+    requires reftable
+    make_repo --ref-format reftable
+    git config interlock.segmentMax 2
+    git worktree add -q ../linked
+    local place n
+    for place in repo linked; do
+        cd "../$place"
+        for n in 1 2 3 4 5; do
+            put src/main.c "$n in $place"
+            must git-shadow-commit save -m "$n" --session "$place"
+        done
+        must git-shadow-commit log --format=%s
+        assert_equal "$(tr '\n' ' ' <<<"$output")" '5 4 3 2 1 '
+        must git-shadow-commit show --no-patch --format=%s '@{3}'
+        assert_equal "$output" 2
+        must git-shadow-commit restore '@{4}' -- src/main.c
+        assert_file src/main.c "1 in $place"
+        must git-shadow-commit expire --keep 2 --ref "$(shadow_ref)"
+        must git-shadow-commit log --format=%s
+        assert_no_match "$output" '^1$'
+        must git-cas-ref refs/worktree/x HEAD ''
+        assert_equal "$(git rev-parse refs/worktree/x)" "$(git rev-parse HEAD)"
+        must git-cas-ref HEAD "$(git commit-tree -p HEAD -m next 'HEAD^{tree}')" HEAD
+        fsck
+    done
+    assert_equal "$(git for-each-ref --format='%(refname)' refs/shadow)" \
+        $'refs/shadow/main/b/main\nrefs/shadow/wt/linked/b/linked'
+    assert_absent .git/refs/shadow
+    assert_equal "$(debris)" ''
+}
+
+@test "facts: reftable: a chain goes on when the refs migrate" {
+    requires git-2.48
+    make_repo
+    put src/main.c 'one'
+    must git-shadow-commit save -m one
+    git refs migrate --ref-format=reftable
+    put src/main.c 'two'
+    by_git 'reftable' -m two
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'two\none'
+    git refs migrate --ref-format=files
+    put src/main.c 'three'
+    by_native -m three
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'three\ntwo\none'
+    must git-shadow-commit restore '@{2}' -- src/main.c
+    assert_file src/main.c 'one'
+}
+
 @test "facts: worktreeConfig in format 1" {
     make_repo
     git config core.repositoryFormatVersion 1
