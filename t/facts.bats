@@ -69,6 +69,21 @@ edit() { # something of each kind has changed
     refute git rev-parse -q --verify refs/test/x
 }
 
+@test "facts: a repository that only git can open is never forced open (refStorage)" {
+    requires reftable
+    make_repo --ref-format reftable
+    edit
+    use_engine native
+    try git-shadow-commit save
+    refute [ "$status" = 0 ]
+    assert_match "$stderr" 'forced.*reftable'
+    # A ref is git's to write there, whatever is forced.
+    try git-cas-ref refs/test/x HEAD ''
+    assert_absent .git/refs/test
+    assert_absent .git/refs/shadow
+    if [ "$status" = 0 ]; then assert_equal "$(git rev-parse refs/test/x)" "$(git rev-parse HEAD)"; fi
+}
+
 @test "facts: reftable: a chain from its first save to expire, in the main and in a linked worktree" {
     requires reftable
     make_repo --ref-format reftable
