@@ -345,6 +345,21 @@ sparse() {
     assert_equal "$(git show "$(shadow_ref):x.u16")" 'wide'
 }
 
+@test "facts: a conflict in a file that git cannot convert: git fails, and so does a save, with 128" {
+    make_repo
+    put .gitattributes '*.u16 text working-tree-encoding=UTF-16'
+    git add .gitattributes
+    git commit -q -m attributes
+    local blob
+    blob=$(git hash-object -w --stdin <<<'text')
+    printf '100644 %s %d\tx.u16\n' "$blob" 1 "$blob" 2 "$blob" 3 | git update-index --index-info
+    printf 'no byte order mark' >x.u16
+    refute git_tree
+    must_exit 128 git-shadow-commit save
+    assert_match "$stderr" 'unmerged entries'
+    refute git rev-parse -q --verify "$(shadow_ref)"
+}
+
 # ---- nested repositories -----------------------------------------------------------------------
 
 @test "facts: a nested repository with a commit is a gitlink" {
