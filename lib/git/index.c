@@ -199,7 +199,8 @@ static size_t common_length(const char *a, const char *b, size_t limit)
 		memcpy(&x, a + n, sizeof(x));
 		memcpy(&y, b + n, sizeof(y));
 		if (x != y)
-			break;
+			return n + (size_t)__builtin_ctzll(x ^ y) /
+					   8; /* the first byte is the lowest */
 	}
 	while (n < limit && a[n] == b[n])
 		n++;

@@ -2,6 +2,7 @@
 #include "odb.h"
 
 #include "number.h"
+#include "recall.h"
 #include "repo.h"
 #include "treebag.h"
 
@@ -280,12 +281,16 @@ int odb_read(struct odb *odb, const struct oid *oid, enum object_type *type, str
 		bytes_add(out, held->data, held->len);
 		return 0;
 	}
+	if (odb->recall && recall_get(odb->recall, oid, type, out))
+		return 0;
 	if (odb->repo->engine == ENGINE_NATIVE)
 		r = native_read(odb, oid, type, out, fail);
 	else
 		r = git_read(odb, oid, type, out, fail);
 	if (r < 0)
 		bytes_clear(out);
+	else if (odb->recall)
+		recall_saw(odb->recall, oid, *type, out);
 	return r;
 }
 

@@ -8,7 +8,9 @@
  * follows refs/replace: an id is its content.
  *
  * `bag` holds tree objects that exist only in memory so far; they are looked
- * for there first.
+ * for there first. `recall` holds some that the last save read or wrote; what it
+ * knows is not looked for elsewhere, so it tells nothing about whether the object
+ * is still stored: odb_type() does not ask it.
  *
  * A co-process that ends or answers nonsense is FAIL_FATAL, never a missing
  * object; the next call starts a new one. Its stderr is ours.
@@ -26,14 +28,16 @@
 struct repo;
 struct git_odb;
 struct treebag;
+struct recall;
 
 struct odb {
 	struct repo *repo;
 	struct git_odb *native;	    /* opened at first use */
 	struct coprocess cat_file;  /* --batch, started at first use */
 	struct coprocess cat_check; /* --batch-check, started at first use */
-	struct argv env;     /* more environment for the co-processes (an object directory) */
-	struct treebag *bag; /* may be NULL; not owned */
+	struct argv env;       /* more environment for the co-processes (an object directory) */
+	struct treebag *bag;   /* may be NULL; not owned */
+	struct recall *recall; /* asked before packs are; may be NULL; not owned */
 };
 
 void odb_init(struct odb *odb, struct repo *repo);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "packwrite.h"
 
+#include "packkeep.h"
 #include "repo.h"
 
 #include <endian.h>
@@ -68,7 +69,7 @@ void pack_free(struct pack *pack)
 		return;
 	for (int i = 0; i < PACK_FILES; i++)
 		draft_drop(&pack->files[i], pack->dir);
-	if (pack->deflate_ready)
+	if (pack->deflate_bits)
 		deflateEnd(&pack->deflate);
 	bytes_release(&pack->tail);
 	free(pack->entries);
@@ -106,6 +107,11 @@ size_t pack_count(const struct pack *pack)
 uint64_t pack_bytes(const struct pack *pack)
 {
 	return pack->content;
+}
+
+const char *pack_base(const struct pack *pack)
+{
+	return pack->base;
 }
 
 /* ---- its bytes ------------------------------------------------------------------------ */
@@ -169,15 +175,25 @@ static size_t encode_entry_header(enum object_type type, uint64_t len, uint8_t o
 	return n;
 }
 
-static void start_deflate(struct pack *pack)
+/* A window of 4 KiB is enough for most of what a small save adds, and an eighth of the memory. */
+static void start_deflate(struct pack *pack, size_t len)
 {
-	int r = pack->deflate_ready ? deflateReset(&pack->deflate)
-				    : deflateInit(&pack->deflate, DEFLATE_LEVEL);
+	const int small = 12, large = 15;
+	int bits = len <= (size_t)1 << small ? small : large;
+	int r;
 
+	if (pack->deflate_bits < bits) {
+		if (pack->deflate_bits)
+			deflateEnd(&pack->deflate);
+		r = deflateInit2(&pack->deflate, DEFLATE_LEVEL, Z_DEFLATED, bits, bits - 7,
+				 Z_DEFAULT_STRATEGY);
+		pack->deflate_bits = bits;
+	} else {
+		r = deflateReset(&pack->deflate);
+	}
 	/* Only memory can run out here. */
 	if (r != Z_OK)
 		abort();
-	pack->deflate_ready = true;
 }
 
 static int deflate_all(struct pack *pack, const void *data, size_t len, uint32_t *crc,
@@ -187,7 +203,7 @@ static int deflate_all(struct pack *pack, const void *data, size_t len, uint32_t
 	const uint8_t *next = data;
 	int r = Z_OK;
 
-	start_deflate(pack);
+	start_deflate(pack, len);
 	z->avail_in = 0;
 	while (r != Z_STREAM_END) {
 		size_t before = pack->tail.len;
@@ -312,20 +328,29 @@ static void sort(struct pack *pack)
 	pack->sorted = pack->count;
 }
 
-static int write_keep(struct pack *pack, struct fail *fail)
+static int write_own_keep(struct pack *pack, struct fail *fail)
 {
-	char text[64];
-	int n = snprintf(text, sizeof(text), "interlock 1 %u\n", pack->level);
+	char text[PACKKEEP_TEXT_MAX];
+	size_t n = packkeep_text(pack->level, text);
 
-	if (pack->files[PACK_KEEP].fd >= 0)
-		return 0;
 	if (open_file(pack, PACK_KEEP, fail) < 0)
 		return fail->kind;
-	if (file_write_fd(pack->files[PACK_KEEP].fd, "a new .keep file", text, (size_t)n, fail) < 0)
+	if (file_write_fd(pack->files[PACK_KEEP].fd, "a new .keep file", text, n, fail) < 0)
 		return fail->kind;
 	if (pack->repo->conf.durable && fsync(pack->files[PACK_KEEP].fd) < 0)
 		return fail_errno(fail, "fsync a new .keep file");
 	return 0;
+}
+
+/* Durable ones are files of their own: who knows whether the other is on disk. */
+static int prepare_keep(struct pack *pack, struct fail *fail)
+{
+	if (pack->files[PACK_KEEP].fd >= 0)
+		return 0;
+	if (pack->unnamed && !pack->repo->conf.durable)
+		pack->files[PACK_KEEP].fd = packkeep_open(pack->repo, pack->level);
+	pack->keep_linked = pack->files[PACK_KEEP].fd >= 0;
+	return pack->keep_linked ? 0 : write_own_keep(pack, fail);
 }
 
 int pack_prepare(struct pack *pack, size_t more, struct fail *fail)
@@ -334,7 +359,7 @@ int pack_prepare(struct pack *pack, size_t more, struct fail *fail)
 		return fail->kind;
 	if (pack->count + more == 0)
 		return 0;
-	if (write_keep(pack, fail) < 0 || open_file(pack, PACK_PACK, fail) < 0 ||
+	if (prepare_keep(pack, fail) < 0 || open_file(pack, PACK_PACK, fail) < 0 ||
 	    open_file(pack, PACK_IDX, fail) < 0)
 		return broken(pack, fail);
 	if (pack->on_file && pack->tail.len && spill(pack, fail) < 0)
@@ -393,6 +418,22 @@ static int write_idx(struct pack *pack, const uint8_t *trailer, struct fail *fai
 	return fail->kind;
 }
 
+static int place_one(struct pack *pack, int i, const char *name, struct fail *fail)
+{
+	struct draft *draft = &pack->files[i];
+
+	if (i == PACK_KEEP && pack->keep_linked) {
+		if (draft_link(draft, pack->dir, name))
+			return 0;
+		draft_drop(draft, pack->dir);
+		pack->keep_linked = false;
+		if (write_own_keep(pack, fail) < 0)
+			return fail->kind;
+	}
+	return draft_place(draft, pack->dir, name, pack->repo->conf.durable && i != PACK_KEEP,
+			   fail);
+}
+
 /* Gives the three files their names, in the order of the crash story. */
 static int place(struct pack *pack, const uint8_t *trailer, struct fail *fail)
 {
@@ -407,8 +448,7 @@ static int place(struct pack *pack, const uint8_t *trailer, struct fail *fail)
 	for (i = 0; i < PACK_FILES; i++)
 		snprintf(name[i], sizeof(name[i]), "%s%s", pack->base, extensions[i]);
 	for (i = 0; i < PACK_FILES; i++)
-		if (draft_place(&pack->files[i], pack->dir, name[i], durable && i != PACK_KEEP,
-				fail) < 0)
+		if (place_one(pack, i, name[i], fail) < 0)
 			break;
 	if (fail->kind) {
 		while (--i >= 0)

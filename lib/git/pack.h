@@ -21,7 +21,7 @@
  *      without O_TMPFILE: ".tmp-interlock-<nonce>", flocked by its writer
  *                                          -> killed: pack_sweep() gets the lock,
  *                                             so the writer is dead, and deletes
- *   2. P.keep appears, whole               -> killed: a .keep without a pack,
+ *   2. P.keep appears, whole (packkeep.h)  -> killed: a .keep without a pack,
  *                                             deleted by pack_sweep()
  *   3. P.pack appears, whole               -> killed: nobody sees it yet;
  *                                             pack_sweep() gives it its .idx
@@ -83,7 +83,8 @@ int pack_add(struct pack *pack, const struct oid *oid, enum object_type type, co
 	     size_t len, struct fail *fail);
 bool pack_has(const struct pack *pack, const struct oid *oid);
 size_t pack_count(const struct pack *pack);
-uint64_t pack_bytes(const struct pack *pack); /* of uncompressed content */
+uint64_t pack_bytes(const struct pack *pack);	/* of uncompressed content */
+const char *pack_base(const struct pack *pack); /* "pack-<hash>"; "" until it is published */
 
 /*
  * Does what it can of pack_publish() beforehand, outside any lock: opens the

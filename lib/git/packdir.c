@@ -19,8 +19,7 @@ static bool ends_with(const char *name, const char *end)
 	return n >= m && !strcmp(name + n - m, end);
 }
 
-/* Is it "pack-<hex>.keep", with the hash's number of digits? */
-static bool is_keep_name(const char *name, size_t hex_len)
+bool packdir_is_keep(const char *name, size_t hex_len)
 {
 	return strlen(name) == 5 + hex_len + 5 && !strncmp(name, "pack-", 5) &&
 	       strspn(name + 5, "0123456789abcdef") == hex_len && ends_with(name, ".keep");
@@ -72,8 +71,7 @@ static size_t read_keep(int dir, const char *name, char text[static KEEP_MAX], s
 	return n > 0 ? (size_t)n : 0;
 }
 
-/* The level that a .keep file of ours names; false for any other file. */
-static bool read_level(int dir, const char *name, unsigned *level, struct fail *fail)
+bool packdir_read_level(int dir, const char *name, unsigned *level, struct fail *fail)
 {
 	static const char start[] = "interlock 1 ";
 	struct fail ignored = FAIL_INIT;
@@ -139,11 +137,11 @@ int packdir_list(struct packdir *packs, int dir, size_t hex_len, size_t at_least
 	if (file_each_name(dir, &packs->names, fail) < 0)
 		return fail->kind;
 	while ((name = packdir_next_name(packs, name)))
-		keeps += is_keep_name(name, hex_len);
+		keeps += packdir_is_keep(name, hex_len);
 	if (keeps < at_least)
 		return 0;
 	while (!fail->kind && (name = packdir_next_name(packs, name)))
-		if (is_keep_name(name, hex_len) && read_level(dir, name, &level, fail))
+		if (packdir_is_keep(name, hex_len) && packdir_read_level(dir, name, &level, fail))
 			add_pack(packs, name, level);
 	if (packs->count)
 		qsort(packs->packs, packs->count, sizeof(*packs->packs), compare_base);

@@ -3,8 +3,8 @@
  * packdir: which packs in <objects>/pack are ours, and how they go.
  *
  * Ours is a pack whose .keep says "interlock 1 <level>". Version 1 promises that
- * the pack holds whole objects only, no deltas. Anything else, a .keep of the
- * user's or of a later version, is not touched.
+ * the pack holds whole objects only, no deltas. packkeep makes these files. Anything else, a .keep
+ * of the user's or of a later version, is not touched.
  */
 #ifndef PACKDIR_H
 #define PACKDIR_H
@@ -41,6 +41,12 @@ struct packdir {
  */
 int packdir_list(struct packdir *packs, int dir, size_t hex_len, size_t at_least,
 		 struct fail *fail);
+
+/* Is it "pack-<hex>.keep", with the hash's number of digits? */
+bool packdir_is_keep(const char *name, size_t hex_len);
+
+/* The level that a .keep file of ours names; false for any other file. */
+bool packdir_read_level(int dir, const char *name, unsigned *level, struct fail *fail);
 
 /* Fills in sizes and times. */
 int packdir_stat(struct packdir *packs, int dir, struct fail *fail);

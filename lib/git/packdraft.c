@@ -105,6 +105,12 @@ static int link_in(int fd, int dir, const char *name)
 	return linkat(AT_FDCWD, path, dir, name, AT_SYMLINK_FOLLOW);
 }
 
+bool draft_link(struct draft *draft, int dir, const char *name)
+{
+	draft->visible = link_in(draft->fd, dir, name) == 0;
+	return draft->visible;
+}
+
 /* The name is taken: give the file a name of its own and rename it over. */
 static int place_over(struct draft *draft, int dir, const char *name)
 {

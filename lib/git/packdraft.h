@@ -39,6 +39,9 @@ int draft_open(struct draft *draft, int dir, bool unnamed, const struct file_mod
  */
 int draft_place(struct draft *draft, int dir, const char *name, bool sync, struct fail *fail);
 
+/* Links in a file that has a name elsewhere, open as O_PATH; false when that cannot be. */
+bool draft_link(struct draft *draft, int dir, const char *name);
+
 /* Unlinks `name` when it is still this file and was new; for a failure half-way. */
 void draft_take_back(struct draft *draft, int dir, const char *name);
 

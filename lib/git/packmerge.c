@@ -5,6 +5,7 @@
 #include "file.h"
 #include "lock.h"
 #include "packdir.h"
+#include "packkeep.h"
 #include "packmidx.h"
 #include "repo.h"
 
@@ -364,6 +365,8 @@ static int worth_it(struct repo *repo, int dir, bool *answer, struct fail *fail)
 	struct packdir packs;
 	struct group group = {0};
 
+	if (packkeep_crowded(repo, dir, PACK_FAN_IN, answer, fail) < 0 || !*answer)
+		return fail->kind;
 	*answer = false;
 	if (packdir_list(&packs, dir, 2 * hash_size(repo->algo), PACK_FAN_IN, fail) == 0) {
 		group.packs = mem_array(packs.count, sizeof(group.packs[0]));

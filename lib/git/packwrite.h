@@ -29,9 +29,10 @@ struct pack {
 	bool unnamed; /* O_TMPFILE may be tried */
 	bool broken;  /* a failure half-way: only good to be freed */
 	bool published;
-	unsigned level; /* merges behind it */
-	time_t used;	/* what the .pack's mtime becomes; 0 leaves it */
-	char base[80];	/* "pack-<hex>" once published */
+	bool keep_linked; /* files[PACK_KEEP] is packkeep's */
+	unsigned level;	  /* merges behind it */
+	time_t used;	  /* what the .pack's mtime becomes; 0 leaves it */
+	char base[80];	  /* "pack-<hex>" once published */
 
 	struct packidx_entry *entries; /* in the order of the pack */
 	size_t count, cap;
@@ -49,7 +50,7 @@ struct pack {
 	size_t hashed_for; /* the number of objects that its header said */
 
 	z_stream deflate;
-	bool deflate_ready;
+	int deflate_bits; /* of its window; 0: not begun */
 	struct draft files[PACK_FILES];
 };
 

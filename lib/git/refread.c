@@ -44,7 +44,7 @@ static int read_open_file(int fd, const char *name, struct bytes *out, struct fa
 	else if (!S_ISREG(st.st_mode))
 		fail_set(fail, FAIL_CORRUPT, "ref '%s' is not a regular file", name);
 	else
-		file_read_fd(fd, name, 65536, out, fail);
+		file_read_stat(fd, &st, name, 65536, out, fail);
 	close(fd);
 	return fail->kind;
 }

@@ -444,10 +444,13 @@ int repo_state_dir(struct repo *repo, const char *sub, struct fail *fail)
 	int fd;
 
 	if (repo->state_fd < 0) {
-		if (file_make_dirs(repo->common_fd, "interlock", &repo->modes, fail) < 0)
-			return fail->kind;
 		repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
-		if (repo->state_fd < 0)
+		if (repo->state_fd == FAIL_GONE) {
+			fail_clear(fail);
+			if (file_make_dirs(repo->common_fd, "interlock", &repo->modes, fail) == 0)
+				repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
+		}
+		if (fail->kind)
 			return fail->kind;
 	}
 	fd = openat(repo->state_fd, sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);

@@ -20,7 +20,7 @@
 #define TRIES 3
 
 /* One job of the second crew run: a few candidates. */
-#define BATCH_COUNT 32
+#define BATCH_COUNT 8
 #define BATCH_BYTES ((uint64_t)4 * 1024 * 1024)
 
 /* ---- candidates: read, convert, hash ------------------------------------------------ */

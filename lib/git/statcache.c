@@ -198,9 +198,10 @@ struct statcache *statcache_open(struct repo *repo)
 	cache->algo = repo->algo;
 	cache->opened_ns = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 	pthread_mutex_init(&cache->mutex, NULL);
-	/* It stays through all rewritings of the file: the digests depend on it. */
-	arc4random_buf(&cache->header.seed, sizeof(cache->header.seed));
 	read_file(cache, repo->common_fd);
+	/* It stays through all rewritings of the file: the digests depend on it. */
+	if (!cache->map)
+		arc4random_buf(&cache->header.seed, sizeof(cache->header.seed));
 	return cache;
 }
 

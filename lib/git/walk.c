@@ -20,6 +20,10 @@
 #define DIRENTS_ROOM ((size_t)32 * 1024)
 #define RULES_LIMIT ((size_t)64 * 1024 * 1024)
 
+/* Starting a thread takes as long as looking at some hundred files. */
+#define SMALL_INDEX 1000
+#define SMALL_DIRS 32
+
 /* A directory with more names than this that the index does not have is read each time. */
 #define EXTRAS_LIMIT ((size_t)8 * 1024)
 
@@ -60,6 +64,8 @@ int walk_open(struct walk *walk, struct repo *repo, const struct scan_options *o
 	pthread_mutex_init(&walk->ignore_mutex, NULL);
 	pthread_mutex_init(&walk->handle_mutex, NULL);
 	walk->crew = crew_new(0, run_job);
+	if (index->count < SMALL_INDEX)
+		crew_begin_alone(walk->crew, SMALL_DIRS);
 	walk->part_count = crew_size(walk->crew);
 	walk->parts = mem_array(walk->part_count, sizeof(*walk->parts));
 	for (unsigned i = 0; i < walk->part_count; i++) {

@@ -23,6 +23,7 @@ struct crew {
 	unsigned started; /* threads, the caller's own not counted */
 	unsigned idle;	  /* of them, and of the caller, those that wait */
 	unsigned busy;
+	unsigned alone; /* jobs that the caller still does without help */
 	bool running, quit, no_more_threads;
 	crew_job *run;
 	struct hand hands[SIZE_LIMIT];
@@ -52,6 +53,11 @@ struct crew *crew_new(unsigned size, crew_job *run)
 	return crew;
 }
 
+void crew_begin_alone(struct crew *crew, unsigned jobs)
+{
+	crew->alone = jobs;
+}
+
 unsigned crew_size(const struct crew *crew)
 {
 	return crew->size;
@@ -63,6 +69,7 @@ static void do_one(struct crew *crew, unsigned worker)
 	void *job = crew->jobs[--crew->count];
 
 	crew->busy++;
+	crew->alone -= crew->alone > 0;
 	pthread_mutex_unlock(&crew->mutex);
 	crew->run(crew, worker, job);
 	pthread_mutex_lock(&crew->mutex);
@@ -101,7 +108,7 @@ static void start_one(struct crew *crew)
 	sigset_t all, old;
 	int err;
 
-	if (crew->no_more_threads || crew->started + 1 >= crew->size)
+	if (crew->alone || crew->no_more_threads || crew->started + 1 >= crew->size)
 		return;
 	hand = &crew->hands[crew->started];
 	hand->crew = crew;

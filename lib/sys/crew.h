@@ -31,6 +31,12 @@ typedef void crew_job(struct crew *crew, unsigned worker, void *job);
 struct crew *crew_new(unsigned size, crew_job *run);
 unsigned crew_size(const struct crew *crew);
 
+/*
+ * The caller does the first `jobs` without starting threads: for work that may be over
+ * before a thread is. Call it before the first run.
+ */
+void crew_begin_alone(struct crew *crew, unsigned jobs);
+
 /* Last in, first out. Thread-safe. */
 void crew_add(struct crew *crew, void *job);
 void crew_run(struct crew *crew);

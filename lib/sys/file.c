@@ -26,10 +26,9 @@ static int refuse_type(const char *name, struct fail *fail)
 			"'%s' is not a regular file; remove what stands there and try again", name);
 }
 
-int file_open(int dir, const char *name, int flags, const struct file_modes *modes,
-	      struct fail *fail)
+static int open_regular(int dir, const char *name, int flags, const struct file_modes *modes,
+			struct stat *st, struct fail *fail)
 {
-	struct stat st;
 	int fd = open_retry(dir, name, flags, modes ? modes->file : 0666);
 
 	if (fd < 0) {
@@ -40,21 +39,29 @@ int file_open(int dir, const char *name, int flags, const struct file_modes *mod
 			return refuse_type(name, fail);
 		return fail_errno(fail, "open '%s'", name);
 	}
-	if (fstat(fd, &st) < 0) {
+	if (fstat(fd, st) < 0) {
 		fail_errno(fail, "stat '%s'", name);
 		close(fd);
 		return fail->kind;
 	}
-	if (!S_ISREG(st.st_mode)) {
+	if (!S_ISREG(st->st_mode)) {
 		close(fd);
 		return refuse_type(name, fail);
 	}
-	if ((flags & O_CREAT) && modes && st.st_size == 0 &&
+	if ((flags & O_CREAT) && modes && st->st_size == 0 &&
 	    file_share(fd, modes, false, fail) < 0) {
 		close(fd);
 		return fail->kind;
 	}
 	return fd;
+}
+
+int file_open(int dir, const char *name, int flags, const struct file_modes *modes,
+	      struct fail *fail)
+{
+	struct stat st;
+
+	return open_regular(dir, name, flags, modes, &st, fail);
 }
 
 int file_open_dir(int dir, const char *name, struct fail *fail)
@@ -147,19 +154,20 @@ int file_share(int fd, const struct file_modes *modes, bool is_dir, struct fail 
 	return 0;
 }
 
-int file_read_fd(int fd, const char *label, size_t limit, struct bytes *out, struct fail *fail)
+int file_read_stat(int fd, const struct stat *st, const char *label, size_t limit,
+		   struct bytes *out, struct fail *fail)
 {
-	struct stat st;
+	size_t size = S_ISREG(st->st_mode) ? (size_t)st->st_size : 0;
 	size_t start = out->len;
-	size_t step = 4096;
+	size_t step = size ? size_min(size + 1, limit + 1) : 4096;
 
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size > 0)
-		step = size_min((size_t)st.st_size + 1, limit + 1);
 	for (;;) {
+		size_t room;
 		ssize_t n;
 
 		bytes_reserve(out, step);
-		n = read(fd, out->data + out->len, out->cap - out->len - 1);
+		room = out->cap - out->len - 1;
+		n = read(fd, out->data + out->len, room);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -171,19 +179,32 @@ int file_read_fd(int fd, const char *label, size_t limit, struct bytes *out, str
 		if (out->len - start > limit)
 			return fail_set(fail, FAIL_CORRUPT, "'%s' is larger than %zu bytes", label,
 					limit);
+		/* There was room for more than its size, and no more came: that is its end. */
+		if ((size_t)n < room && out->len - start == size)
+			break;
 		step = size_max(4096, step / 2);
 	}
 	return 0;
 }
 
+int file_read_fd(int fd, const char *label, size_t limit, struct bytes *out, struct fail *fail)
+{
+	struct stat st = {0};
+
+	if (fstat(fd, &st) < 0)
+		return fail_errno(fail, "stat '%s'", label);
+	return file_read_stat(fd, &st, label, limit, out, fail);
+}
+
 int file_read(int dir, const char *name, size_t limit, struct bytes *out, struct fail *fail)
 {
-	int fd = file_open(dir, name, O_RDONLY, NULL, fail);
+	struct stat st;
+	int fd = open_regular(dir, name, O_RDONLY, NULL, &st, fail);
 	int r;
 
 	if (fd < 0)
 		return fd;
-	r = file_read_fd(fd, name, limit, out, fail);
+	r = file_read_stat(fd, &st, name, limit, out, fail);
 	close(fd);
 	return r;
 }
@@ -261,6 +282,40 @@ int file_replace(int dir, const char *name, const void *data, size_t len,
 		r = fail_errno(fail, "fsync the directory of '%s'", name);
 	bytes_release(&temporary);
 	return r;
+}
+
+#define OVERWRITE_SLACK ((off_t)64 << 10) /* bytes that may stay behind the content */
+
+static int overwrite(int fd, const char *name, const void *data, size_t len, off_t size, bool sync,
+		     struct fail *fail)
+{
+	if (file_write_fd(fd, name, data, len, fail) < 0)
+		return fail->kind;
+	if (size - (off_t)len > OVERWRITE_SLACK && ftruncate(fd, (off_t)len) < 0)
+		return fail_errno(fail, "truncate '%s'", name);
+	if (sync && fdatasync(fd) < 0)
+		return fail_errno(fail, "fsync '%s'", name);
+	return 0;
+}
+
+int file_overwrite(int dir, const char *name, const void *data, size_t len,
+		   const struct file_modes *modes, bool sync, struct fail *fail)
+{
+	struct stat st = {0};
+	int fd = open_regular(dir, name, O_WRONLY, NULL, &st, fail);
+
+	if (fd < 0 && fd != FAIL_GONE)
+		return fd;
+	if (st.st_nlink != 1) {
+		if (fd >= 0)
+			close(fd);
+		fail_clear(fail);
+		return file_replace(dir, name, data, len, modes, sync, fail);
+	}
+	overwrite(fd, name, data, len, st.st_size, sync, fail);
+	if (close(fd) < 0 && fail->kind == 0)
+		fail_errno(fail, "close '%s'", name);
+	return fail->kind;
 }
 
 int file_each_name(int dir, struct bytes *names, struct fail *fail)

@@ -46,6 +46,10 @@ int file_read(int dir, const char *name, size_t limit, struct bytes *out, struct
 /* Reads everything from `fd` up to its end. */
 int file_read_fd(int fd, const char *label, size_t limit, struct bytes *out, struct fail *fail);
 
+/* The same, when it was looked at already. */
+int file_read_stat(int fd, const struct stat *st, const char *label, size_t limit,
+		   struct bytes *out, struct fail *fail);
+
 /* Writes all of it. `label` names the file in a message. */
 int file_write_fd(int fd, const char *label, const void *data, size_t len, struct fail *fail);
 
@@ -60,6 +64,14 @@ int file_copy_fd(int from, int to, const char *label, struct fail *fail);
  */
 int file_replace(int dir, const char *name, const void *data, size_t len,
 		 const struct file_modes *modes, bool sync, struct fail *fail);
+
+/*
+ * Writes into the file that is there, which costs no new inode: for what a reader can
+ * tell whole from half. Bytes of a longer content before may stay behind it. A file
+ * that has other names is not written to, but replaced.
+ */
+int file_overwrite(int dir, const char *name, const void *data, size_t len,
+		   const struct file_modes *modes, bool sync, struct fail *fail);
 
 /* Applies modes->extra to an open file or directory; 0 when there is nothing to add. */
 int file_share(int fd, const struct file_modes *modes, bool is_dir, struct fail *fail);

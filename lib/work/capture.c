@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "quote.h"
+#include "recall.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -629,12 +630,13 @@ static int keep_staged(struct capture *c, const struct oid *head_tree, const str
 /* ---- the room's front
  * ------------------------------------------------------------------------------------ */
 
-static void begin(struct capture *c, struct repo *repo)
+static void begin(struct capture *c, struct repo *repo, struct recall *recall)
 {
 	*c = (struct capture){.repo = repo, .plumb = PLUMB_INIT};
 	c->bag = treebag_new(repo->algo);
 	odb_init(&c->odb, repo);
 	c->odb.bag = c->bag;
+	c->odb.recall = recall;
 }
 
 int capture_run(struct repo *repo, const struct capture_options *options, struct capture *out,
@@ -642,7 +644,7 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 {
 	struct oid index_tree;
 
-	begin(out, repo);
+	begin(out, repo, options->recall);
 	oid_zero(repo->algo, &index_tree);
 	if (repo->engine == ENGINE_NATIVE && run_native(out, options, fail) == FAIL_ENGINE) {
 		char reason[sizeof(repo->engine_reason)];
@@ -656,7 +658,7 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 					reason);
 		capture_release(out);
 		repo_use_git(repo, reason);
-		begin(out, repo);
+		begin(out, repo, options->recall);
 	}
 	if (fail->kind)
 		return fail->kind;
@@ -725,6 +727,8 @@ static int pack_one(void *arg, const struct oid *oid, enum object_type type, con
 		   : odb_read_type(&p->c->odb, oid, type, &content, fail);
 	if (r == 0)
 		r = put(p, oid, type, &content, fail);
+	if (r == 0 && type == OBJECT_TREE && p->c->odb.recall)
+		recall_put(p->c->odb.recall, oid, type, content.data, content.len);
 	bytes_release(&content);
 	return r;
 }

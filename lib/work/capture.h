@@ -31,9 +31,10 @@ struct capture_skip {
 struct capture_options {
 	const char *const *paths; /* pathspecs as given; NULL: everything */
 	size_t path_count;
-	struct oid head_tree; /* tree of the base commit; the empty tree when HEAD is unborn */
-	struct oid on_tree;   /* path saves: the tree of the last checkpoint, which they change */
-	bool partial;	      /* only the named paths are looked at; the rest is on_tree's */
+	struct oid head_tree;  /* tree of the base commit; the empty tree when HEAD is unborn */
+	struct oid on_tree;    /* path saves: the tree of the last checkpoint, which they change */
+	struct recall *recall; /* may be NULL; not owned */
+	bool partial;	       /* only the named paths are looked at; the rest is on_tree's */
 	void (*progress)(void *arg, uint64_t seen);
 	void *progress_arg;
 };

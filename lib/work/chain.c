@@ -1,20 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "chain.h"
 
+#include "beneath.h"
 #include "hash.h"
 #include "name.h"
 #include "quote.h"
 
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+#include <zlib.h>
 
 /* ---- the note of the last tip ------------------------------------------------------- */
 
-#define NOTE_HEADER "interlock-tip 1\n"
+/*
+ * The header; "<id of the tip> <its pack> <length of the rest> <CRC-32 of the line up to
+ * here>"; and the rest, which is recall's. The length tells it from what a longer note
+ * before it has left behind.
+ */
+#define NOTE_HEADER "interlock-tip 2\n"
+#define NOTE_LIMIT ((size_t)4 << 20)
+
+static uint32_t checksum(const char *text, size_t len)
+{
+	return (uint32_t)crc32_z(0, (const Bytef *)text, len);
+}
 
 static char *note_name(const char *chain)
 {
@@ -25,41 +39,94 @@ static char *note_name(const char *chain)
 }
 
 /* A note that cannot be written costs a repair later, never a checkpoint: no failure. */
-static void write_note(struct chain *chain, const struct oid *tip)
+static void write_note(struct chain *chain, const struct oid *tip, const char *pack)
 {
 	struct fail ignored = FAIL_INIT;
+	struct bytes text = BYTES_INIT, rest = BYTES_INIT;
 	char hex[OID_HEX_MAX + 1];
 	char *name = note_name(chain->name);
-	char *text = mem_printf(NOTE_HEADER "%s\n", oid_hex(tip, hex));
 	int dir = repo_state_dir(chain->repo, "tips", &ignored);
 
+	recall_write(chain->recall, &rest);
+	bytes_addf(&text, NOTE_HEADER "%s %s %zu", oid_hex(tip, hex), pack, rest.len);
+	bytes_addf(&text, " %08x\n", checksum(text.data, text.len));
+	bytes_add(&text, rest.data, rest.len);
 	if (dir >= 0) {
-		file_replace(dir, name, text, strlen(text), &chain->repo->modes,
-			     chain->repo->conf.durable, &ignored);
+		file_overwrite(dir, name, text.data, text.len, &chain->repo->modes,
+			       chain->repo->conf.durable, &ignored);
 		close(dir);
 	}
-	free(text);
+	bytes_release(&text);
+	bytes_release(&rest);
 	free(name);
 }
 
-static bool read_note(struct chain *chain, struct oid *tip)
+struct note {
+	struct bytes text;
+	struct oid tip;
+	char pack[80];
+	const char *rest;
+	size_t rest_len;
+};
+
+static bool parse_note(enum hash_algo algo, struct note *note)
+{
+	const size_t head = strlen(NOTE_HEADER), hex = 2 * hash_size(algo);
+	const char *line = note->text.data + head;
+	const char *eol, *sum;
+	char *end;
+
+	if (note->text.len < head + hex || memcmp(note->text.data, NOTE_HEADER, head) != 0)
+		return false;
+	eol = strchr(line, '\n');
+	sum = eol ? memrchr(line, ' ', (size_t)(eol - line)) : NULL;
+	if (!sum ||
+	    strtoul(sum + 1, &end, 16) !=
+		    checksum(note->text.data, (size_t)(sum - note->text.data)) ||
+	    end != eol || sscanf(line, "%*64s %79s %9zu", note->pack, &note->rest_len) != 2 ||
+	    line[hex] != ' ' || !oid_parse(algo, line, hex, &note->tip))
+		return false;
+	note->rest = eol + 1;
+	note->rest_len =
+		size_min(note->rest_len, note->text.len - (size_t)(note->rest - note->text.data));
+	return true;
+}
+
+static bool read_note(struct chain *chain, struct note *note)
 {
 	struct fail ignored = FAIL_INIT;
-	struct bytes text = BYTES_INIT;
 	char *name = note_name(chain->name);
-	int dir = repo_state_dir(chain->repo, "tips", &ignored);
-	size_t head = strlen(NOTE_HEADER);
+	char *path = mem_printf("interlock/tips/%s", name);
+	int fd = beneath_open(chain->repo->common_fd, path, O_RDONLY);
 	bool found = false;
 
-	if (dir >= 0) {
-		found = file_read(dir, name, 4096, &text, &ignored) == 0 && text.len > head &&
-			!memcmp(text.data, NOTE_HEADER, head) &&
-			oid_parse(chain->repo->algo, text.data + head, text.len - head - 1, tip);
-		close(dir);
+	*note = (struct note){.text = BYTES_INIT};
+	if (fd >= 0) {
+		found = file_read_fd(fd, path, NOTE_LIMIT, &note->text, &ignored) == 0 &&
+			parse_note(chain->repo->algo, note);
+		close(fd);
 	}
+	free(path);
 	free(name);
-	bytes_release(&text);
 	return found;
+}
+
+/*
+ * Takes in the objects of the note while the pack of its tip is there: a tip that was
+ * lost has to be missed. A pack that was merged meanwhile costs some time, once.
+ */
+static void read_recall(struct chain *chain)
+{
+	struct note note;
+	char *idx;
+
+	if (read_note(chain, &note)) {
+		idx = mem_printf("%s/pack/%s.idx", chain->repo->object_dir, note.pack);
+		if (access(idx, F_OK) == 0)
+			recall_load(chain->recall, note.rest, note.rest_len);
+		free(idx);
+	}
+	bytes_release(&note.text);
 }
 
 /* ---- reading -------------------------------------------------------------------------- */
@@ -85,11 +152,15 @@ static int recover_tip(struct chain *chain, struct fail *fail)
 	struct newest_pin newest = {.found = false};
 	enum object_type type;
 	struct fail lookup = FAIL_INIT;
+	struct note note;
 	char *pin, *slash;
+	bool found = read_note(chain, &note);
 
 	chain->corrupt = true;
-	if (read_note(chain, &chain->tip) &&
-	    odb_type(chain->odb, &chain->tip, &type, &lookup) == 0 && type == OBJECT_COMMIT)
+	bytes_release(&note.text);
+	chain->tip = note.tip;
+	if (found && odb_type(chain->odb, &chain->tip, &type, &lookup) == 0 &&
+	    type == OBJECT_COMMIT)
 		return 0;
 	oid_zero(chain->repo->algo, &chain->tip);
 	pin = checkpoint_pin_name(chain->name, 0);
@@ -120,6 +191,7 @@ static int read_last(struct chain *chain, struct fail *fail)
 	oid_zero(chain->repo->algo, &chain->last.index);
 	if (oid_is_zero(&chain->tip))
 		return 0;
+	read_recall(chain);
 	return checkpoint_read(chain->odb, &chain->tip, &chain->last, fail);
 }
 
@@ -130,6 +202,7 @@ int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chai
 	chain->repo = repo;
 	chain->odb = odb;
 	chain->name = mem_strdup(name);
+	chain->recall = odb->recall = recall_new(repo->algo);
 	if (read_tip(chain, &chain->tip, fail) == FAIL_CORRUPT && refname_is_ours(name)) {
 		fail_clear(fail);
 		recover_tip(chain, fail);
@@ -159,6 +232,9 @@ int chain_refresh(struct chain *chain, bool *moved, struct fail *fail)
 void chain_release(struct chain *chain)
 {
 	checkpoint_release(&chain->last);
+	if (chain->odb)
+		chain->odb->recall = NULL;
+	recall_free(chain->recall);
 	free(chain->name);
 	*chain = (struct chain)CHAIN_INIT;
 }
@@ -294,6 +370,7 @@ static int build_commit(struct chain *chain, const struct chain_entry *entry,
 		goto done;
 	object_id(algo, OBJECT_COMMIT, content.data, content.len, commit);
 	pack_add(pack, commit, OBJECT_COMMIT, content.data, content.len, fail);
+	recall_put(chain->recall, commit, OBJECT_COMMIT, content.data, content.len);
 done:
 	free(worktree);
 	bytes_release(&message);
@@ -320,6 +397,6 @@ int chain_append(struct chain *chain, const struct ref_lock *lock, const struct 
 	swap.new_oid = *commit;
 	if (ref_swap(chain->repo, lock, &swap, &now, fail) < 0)
 		return fail->kind;
-	write_note(chain, commit);
+	write_note(chain, commit, pack_base(pack));
 	return 0;
 }

@@ -4,17 +4,26 @@
  *
  * chain_append() is the only way by which a checkpoint enters a chain. The
  * caller holds the per-ref lock.
+ *
+ * Beside the ref there is a note, interlock/tips/<chain>: which tip it was, and the
+ * objects that the next save will want (recall.h). It is written in place, under the
+ * lock, after the swap. Its first line has a checksum and its objects have their ids,
+ * so a reader who meets it half-written, or after a writer was killed, sees at most
+ * that it is of no use. The ref decides; the note is believed only in what can be
+ * checked, and in which tip was the last one when the ref's file is damaged.
  */
 #ifndef CHAIN_H
 #define CHAIN_H
 
 #include "checkpoint.h"
 #include "pack.h"
+#include "recall.h"
 #include "ref.h"
 
 struct chain {
 	struct repo *repo;
 	struct odb *odb;
+	struct recall *recall; /* what the last save left in its note; odb's while it is open */
 	char *name;
 	struct oid tip;		/* zero: no checkpoint yet */
 	struct checkpoint last; /* of the tip; unset when there is none */

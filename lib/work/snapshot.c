@@ -124,6 +124,7 @@ static int look(struct save *s, struct fail *fail)
 		.path_count = s->options->path_count,
 		.head_tree = s->base_tree,
 		.on_tree = s->chain.last.tree,
+		.recall = s->chain.recall,
 		.partial = can_be_partial(s),
 		.progress = s->options->progress,
 		.progress_arg = s->options->progress_arg,

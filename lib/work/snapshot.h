@@ -17,9 +17,12 @@
  *   4. the commit goes into the pack, the pack is published
  *					-> killed: an unreferenced kept pack
  *   5. the swap (ref.h tells its steps)	-> acknowledged
- *   6. interlock/tips/<chain> notes the new tip
- *					-> killed before: the note is one behind.
- *					   It is read only when the ref is corrupt
+ *   6. interlock/tips/<chain> notes the new tip, in place (chain.h)
+ *					-> killed before: the note is one behind;
+ *					   what it holds of objects is checked by
+ *					   their ids, and may still be of use
+ *					-> killed half-way: its first line or an
+ *					   object does not add up, and is not there
  */
 #ifndef SNAPSHOT_H
 #define SNAPSHOT_H

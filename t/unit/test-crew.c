@@ -176,6 +176,42 @@ static void test_unrun_jobs_and_null_can_be_freed(UNUSED void **state)
 	crew_free(NULL);
 }
 
+static unsigned most_worker, jobs_seen;
+
+static void see_worker(struct crew *crew, unsigned worker, void *job)
+{
+	unsigned left = (unsigned)(uintptr_t)job;
+
+	jobs_seen++;
+	most_worker = worker > most_worker ? worker : most_worker;
+	/* Two at a time, as a directory adds its own: with one a thread is never wanted. */
+	if (left >= 2) {
+		crew_add(crew, (void *)(uintptr_t)1);
+		crew_add(crew, (void *)(uintptr_t)(left - 2));
+	}
+}
+
+static void test_begins_alone(UNUSED void **state)
+{
+	struct crew *crew = crew_new(WORKERS, see_worker);
+
+	most_worker = jobs_seen = 0;
+	crew_begin_alone(crew, 1000);
+	crew_add(crew, (void *)(uintptr_t)100);
+	crew_run(crew);
+	assert_int_equal(most_worker, 0);
+	assert_int_equal(jobs_seen, 101);
+	crew_free(crew);
+
+	/* And no longer than that. */
+	crew = crew_new(WORKERS, grow);
+	crew_begin_alone(crew, 10);
+	crew_add(crew, node_new(14));
+	crew_run(crew);
+	assert_int_equal(count_leaves(), 1ul << 14);
+	crew_free(crew);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -183,6 +219,7 @@ int main(void)
 		cmocka_unit_test(test_a_crew_of_one_is_the_caller),
 		cmocka_unit_test(test_jobs_run_side_by_side),
 		cmocka_unit_test(test_added_jobs_run_side_by_side),
+		cmocka_unit_test(test_begins_alone),
 		cmocka_unit_test(test_signals_stay_with_the_caller),
 		cmocka_unit_test(test_unrun_jobs_and_null_can_be_freed),
 	};
