@@ -114,6 +114,8 @@ static int act(const struct expire_command *o, struct repo *repo, struct expire_
 			pack_sweep(repo, false, fail); /* what killed writers left */
 	}
 	print_plan(o, plan, !o->dry_run && fail->kind == 0 ? &freed : NULL, fail);
+	if (repo->conf.precious_objects && !o->dry_run && !o->quiet)
+		status_say("extensions.preciousObjects is set: the objects stay");
 	if (left && !o->quiet)
 		status_say("packs that were used within the last hour are left for the next "
 			   "expire");

@@ -440,3 +440,34 @@ symref_commands() {
     git worktree add -q --detach ../linked
     (cd ../linked && must git cas-ref refs/worktree/w "$A" '' && must_exit 1 git cas-ref refs/worktree/w "$B" "$C")
 }
+
+@test "D18: reftable: the locks of a git that was killed while it compacted are healed" {
+    requires reftable ptrace
+    use_engine auto
+    make_commits --ref-format reftable
+    git cas-ref refs/x/a "$A" ''
+    local n last lock there='' gone=''
+    cd ..
+    cp -a repo template
+    (cd repo && "$HELPER/killat" -o ../count -- git-cas-ref refs/x/a "$B" "$A")
+    last=$(awk '$1 == "calls" { print $2 }' count)
+    # From the end: a table is locked, read and written anew, removed, unlocked.
+    for ((n = last; n > 0; n--)); do
+        rm -rf repo
+        cp -a template repo
+        cd repo
+        "$HELPER/killat" -n "$n" -o ../where -- git-cas-ref refs/x/a "$B" "$A" || :
+        for lock in .git/reftable/*.ref.lock; do
+            [ -e "$lock" ] || continue
+            if [ -e "${lock%.lock}" ]; then there=$n; else gone=$n; fi
+        done
+        if [ "$n" = "$there" ] || [ "$n" = "$gone" ]; then
+            must git-cas-ref --timeout 5s refs/x/a "$C" "$(git rev-parse refs/x/a)"
+            assert_equal "$(find .git -name '*.lock' ! -path '*/interlock/*')" '' "left after call $n"
+            git pack-refs --all
+        fi
+        cd ..
+        if [ -n "$there" ] && [ -n "$gone" ]; then return; fi
+    done
+    flunk "no table's lock was left behind with its table ($there) and without ($gone)"
+}

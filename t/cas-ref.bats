@@ -615,6 +615,16 @@ held_flock() {
     holds refs/x/a
     no_debris
 }
+@test "D18: the file with the pid beside such a lock (core.lockfilePid) goes with it" {
+    requires ptrace git-2.54
+    use_engine git
+    make_commits
+    git config core.lockfilePid true
+    git update-ref refs/x/a "$A"
+    git update-ref refs/x/b "$A"
+    killed_git_heals refs/x/b~pid.lock refs/x/b git-cas-ref refs/x/b "$B" "$A"
+    no_debris
+}
 killed_git_heals() { # <lock> <ref> <command>...
     local lock=$1 ref=$2 n last
     shift 2

@@ -69,6 +69,72 @@ edit() { # something of each kind has changed
     refute git rev-parse -q --verify refs/test/x
 }
 
+@test "facts: a repository that only git can open is never forced open (refStorage)" {
+    requires reftable
+    make_repo --ref-format reftable
+    edit
+    use_engine native
+    try git-shadow-commit save
+    refute [ "$status" = 0 ]
+    assert_match "$stderr" 'forced.*reftable'
+    # A ref is git's to write there, whatever is forced.
+    try git-cas-ref refs/test/x HEAD ''
+    assert_absent .git/refs/test
+    assert_absent .git/refs/shadow
+    if [ "$status" = 0 ]; then assert_equal "$(git rev-parse refs/test/x)" "$(git rev-parse HEAD)"; fi
+}
+
+@test "facts: reftable: a chain from its first save to expire, in the main and in a linked worktree" {
+    requires reftable
+    make_repo --ref-format reftable
+    git config interlock.segmentMax 2
+    git worktree add -q ../linked
+    local place n
+    for place in repo linked; do
+        cd "../$place"
+        for n in 1 2 3 4 5; do
+            put src/main.c "$n in $place"
+            must git-shadow-commit save -m "$n" --session "$place"
+        done
+        must git-shadow-commit log --format=%s
+        assert_equal "$(tr '\n' ' ' <<<"$output")" '5 4 3 2 1 '
+        must git-shadow-commit show --no-patch --format=%s '@{3}'
+        assert_equal "$output" 2
+        must git-shadow-commit restore '@{4}' -- src/main.c
+        assert_file src/main.c "1 in $place"
+        must git-shadow-commit expire --keep 2 --ref "$(shadow_ref)"
+        must git-shadow-commit log --format=%s
+        assert_no_match "$output" '^1$'
+        must git-cas-ref refs/worktree/x HEAD ''
+        assert_equal "$(git rev-parse refs/worktree/x)" "$(git rev-parse HEAD)"
+        must git-cas-ref HEAD "$(git commit-tree -p HEAD -m next 'HEAD^{tree}')" HEAD
+        fsck
+    done
+    assert_equal "$(git for-each-ref --format='%(refname)' refs/shadow)" \
+        $'refs/shadow/main/b/main\nrefs/shadow/wt/linked/b/linked'
+    assert_absent .git/refs/shadow
+    assert_equal "$(debris)" ''
+}
+
+@test "facts: reftable: a chain goes on when the refs migrate" {
+    requires git-2.48
+    make_repo
+    put src/main.c 'one'
+    must git-shadow-commit save -m one
+    git refs migrate --ref-format=reftable
+    put src/main.c 'two'
+    by_git 'reftable' -m two
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'two\none'
+    git refs migrate --ref-format=files
+    put src/main.c 'three'
+    by_native -m three
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'three\ntwo\none'
+    must git-shadow-commit restore '@{2}' -- src/main.c
+    assert_file src/main.c 'one'
+}
+
 @test "facts: worktreeConfig in format 1" {
     make_repo
     git config core.repositoryFormatVersion 1
@@ -100,6 +166,37 @@ edit() { # something of each kind has changed
     by_git 'relative[wW]orktrees'
 }
 
+@test "facts: relativeWorktrees: refs, log and restore in the worktree that it was set for" {
+    requires git-2.48
+    make_repo
+    git -c worktree.useRelativePaths=true worktree add -q ../linked
+    assert_match "$(cat ../linked/.git)" '^gitdir: \.\./repo/'
+    cd ../linked
+    put src/main.c 'first'
+    must git-shadow-commit save -m one
+    put src/main.c 'second'
+    must git-shadow-commit save -m two
+    must git-shadow-commit log --format=%s
+    assert_equal "$output" $'two\none'
+    must git-shadow-commit restore '@{1}' -- src/main.c
+    assert_file src/main.c 'first'
+    must git-cas-ref refs/worktree/x HEAD ''
+    refute git -C ../repo rev-parse -q --verify refs/worktree/x
+    # The main worktree is of the same repository.
+    cd ../repo
+    edit
+    by_git 'relative[wW]orktrees'
+    # Both moved together: the links still lead to each other.
+    cd ..
+    mkdir elsewhere
+    mv repo linked elsewhere/
+    cd elsewhere/linked
+    must git-shadow-commit log -1 --format=%s
+    put src/main.c 'third'
+    must git-shadow-commit save -m three
+    assert_equal "$(git log -1 --format=%s "$(shadow_ref)")" three
+}
+
 @test "facts: preciousObjects" {
     make_repo
     git config core.repositoryFormatVersion 1
@@ -116,6 +213,29 @@ edit() { # something of each kind has changed
     cd clone
     edit
     by_git 'partial'
+}
+
+@test "facts: a partial clone: no blob is fetched to save, and one that is needed comes by itself" {
+    make_repo
+    git config uploadpack.allowFilter true
+    put doc/guide.txt 'a second edition'
+    git commit -qam 'second edition'
+    cd ..
+    git clone -q --filter=blob:none --no-checkout "file://$PWD/repo" clone
+    cd clone
+    git sparse-checkout set --cone src
+    git checkout -q
+    local missing
+    missing=$(git rev-list --objects --missing=print --all | grep -c '^?')
+    assert_at_least "$missing" 2 'missing blobs'
+    put src/new.c 'int y;'
+    must git-shadow-commit save --json
+    assert_equal "$(json engine <<<"$output")" git
+    assert_equal "$(git rev-list --objects --missing=print --all | grep -c '^?')" "$missing" 'missing blobs'
+    # As if checked out and lost: restore needs what was never here.
+    mkdir -p doc
+    must git-shadow-commit restore "$(shadow_ref)" -- doc
+    assert_equal "$(git show "$(shadow_ref):doc/guide.txt")" 'a second edition'
 }
 
 # `git sparse-checkout` also turns worktreeConfig on, a row of its own.
@@ -225,6 +345,21 @@ sparse() {
     assert_equal "$(git show "$(shadow_ref):x.u16")" 'wide'
 }
 
+@test "facts: a conflict in a file that git cannot convert: git fails, and so does a save, with 128" {
+    make_repo
+    put .gitattributes '*.u16 text working-tree-encoding=UTF-16'
+    git add .gitattributes
+    git commit -q -m attributes
+    local blob
+    blob=$(git hash-object -w --stdin <<<'text')
+    printf '100644 %s %d\tx.u16\n' "$blob" 1 "$blob" 2 "$blob" 3 | git update-index --index-info
+    printf 'no byte order mark' >x.u16
+    refute git_tree
+    must_exit 128 git-shadow-commit save
+    assert_match "$stderr" 'unmerged entries'
+    refute git rev-parse -q --verify "$(shadow_ref)"
+}
+
 # ---- nested repositories -----------------------------------------------------------------------
 
 @test "facts: a nested repository with a commit is a gitlink" {
@@ -314,6 +449,29 @@ dirty_submodule() {
     rm .git/modules/a/index && mkdir .git/modules/a/index
     must git shadow-commit --json
     assert_equal "$(skips)" 'a:unreadable b:dirty submodule '
+}
+
+@test "facts: a moved submodule is git's to judge while .gitmodules may ignore it" {
+    git init -q sub
+    git -C sub commit -q --allow-empty -m one
+    make_repo
+    git submodule --quiet add ../sub module
+    git config --file .gitmodules submodule.module.Ignore all
+    git commit -q -a -m 'a submodule'
+    git -C module commit -q --allow-empty -m two
+    by_git 'submodule'
+    # git takes the index's, then HEAD's, when the file is gone.
+    rm .gitmodules
+    git -C module commit -q --allow-empty -m three
+    by_git 'submodule'
+    git rm -q --cached .gitmodules
+    git -C module commit -q --allow-empty -m four
+    by_git 'submodule'
+    # Nowhere any more: nothing to ask.
+    git commit -q -m 'no .gitmodules'
+    git -C module commit -q --allow-empty -m five
+    by_native
+    assert_equal "$(git rev-parse "$(shadow_ref):module")" "$(git -C module rev-parse HEAD)"
 }
 
 # ---- where refs are -------------------------------------------------------------------------------
@@ -409,6 +567,47 @@ no_identity() {
     assert_equal "$status" 0
 }
 
+@test "facts: core.fsync: a ref that git-cas-ref writes is synced" {
+    requires strace
+    make_repo
+    strace -f -y -e trace=fsync,fdatasync -o ../trace git-cas-ref refs/test/x HEAD ''
+    refute grep -q 'refs/test/x' ../trace
+    git config core.fsync reference
+    strace -f -y -e trace=fsync,fdatasync -o ../trace git-cas-ref refs/test/y HEAD ''
+    grep -q 'sync([0-9]*<[^>]*refs/test/y.lock' ../trace
+}
+
+@test "facts: includeIf: a condition that libgit2 does not know is git's" {
+    make_repo
+    git config --file ../more core.autocrlf true
+    printf 'one\r\ntwo\r\n' >crlf.txt
+    # gitdir and onbranch it knows.
+    git config --global "includeIf.gitdir:$PWD/.path" "$PWD/../more"
+    by_native
+    assert_equal "$(git show "$(shadow_ref):crlf.txt" | od -c | grep -c '\\r')" 0
+    git config --global --unset "includeIf.gitdir:$PWD/.path"
+    git config --global includeIf.onbranch:main.path "$PWD/../more"
+    put crlf2.txt $'one\r'
+    by_native
+    git config --global --unset includeIf.onbranch:main.path
+    # Newer git knows this one, an older one passes it over: the tree is git's.
+    git config --global "includeIf.worktree:$PWD/.path" "$PWD/../more"
+    put crlf3.txt $'one\r'
+    by_git 'includeIf'
+}
+
+@test "facts: attr.tree" {
+    make_repo
+    put .gitattributes '*.txt text eol=crlf'
+    git add .gitattributes
+    git commit -q -m attributes
+    rm .gitattributes
+    put .gitattributes '*.txt -text'
+    git config attr.tree HEAD
+    printf 'one\r\ntwo\r\n' >crlf.txt
+    by_git 'attr.tree'
+}
+
 # ---- the environment ------------------------------------------------------------------------------------
 
 @test "facts: GIT_WORK_TREE and GIT_DIR, as in a hook" {
@@ -489,6 +688,43 @@ no_identity() {
     must_exit 128 git-shadow-commit save
 }
 
+@test "facts: safe.directory: a glob" {
+    requires root git-2.46
+    mkdir sub
+    cd sub
+    make_repo
+    edit
+    chown -R 12345:12345 .
+    git config --global safe.directory "${PWD%/*/*}/*"
+    try git-shadow-commit save --json -v
+    assert_equal "$status" 0
+    assert_equal "$(json engine <<<"$output")" git
+    assert_equal "$(json tree <<<"$output")" "$(git_tree)"
+    must git-cas-ref refs/test/x HEAD ''
+    git config --global safe.directory "${PWD%/*}/other/*"
+    must_exit 128 git-shadow-commit save
+    must_exit 128 git-cas-ref refs/test/y HEAD ''
+}
+
+@test "facts: GIT_REFERENCE_BACKEND says where refs are" {
+    requires git-2.54
+    make_repo plain
+    cd ..
+    mkdir store
+    export GIT_REFERENCE_BACKEND="reftable://$PWD/store"
+    make_repo
+    edit
+    by_git 'GIT_REFERENCE_BACKEND'
+    must git-cas-ref refs/test/x HEAD ''
+    assert_equal "$(git rev-parse refs/test/x)" "$(git rev-parse HEAD)"
+    must_exit 1 git-cas-ref refs/test/x HEAD ''
+    assert_absent .git/refs/test
+    assert_absent .git/refs/shadow
+    must git-shadow-commit log --format=%s
+    assert_equal "${#lines[@]}" 1
+    unset GIT_REFERENCE_BACKEND
+}
+
 # ---- hooks and refs ---------------------------------------------------------------------------------------
 
 @test "facts: a reference-transaction hook runs for a swap, and can veto it" {
@@ -511,6 +747,42 @@ HOOK
     edit
     must git-shadow-commit save
     grep -q 'committed .*refs/shadow/' ../seen
+}
+
+@test "facts: hooks of git's config: none runs for a save, a reference-transaction one for a swap" {
+    requires git-2.54
+    both_engines config_hooks
+}
+config_hooks() {
+    make_repo
+    git config hook.spy.command "echo >>'$PWD/../ran'"
+    local event
+    for event in post-index-change pre-commit post-commit post-checkout pre-auto-gc; do
+        git config --add hook.spy.event "$event"
+    done
+    git add -A
+    [ -s ../ran ] # they are there, and git runs them
+    rm ../ran
+    edit
+    must git-shadow-commit save
+    put src/main.c 'int main(void) { return 2; }'
+    must git-shadow-commit save -- src/main.c
+    must git-shadow-commit restore '@{1}'
+    assert_absent ../ran
+    printf '#!/bin/sh\ncat >>../seen\ntest ! -e ../veto\n' >../guard
+    chmod +x ../guard
+    git config hook.guard.event reference-transaction
+    git config hook.guard.command ../guard
+    put src/main.c 'int main(void) { return 3; }'
+    must git-shadow-commit save
+    grep -q 'refs/shadow/' ../seen
+    touch ../veto
+    refute git-cas-ref refs/test/x HEAD ''
+    refute git rev-parse -q --verify refs/test/x
+    rm ../veto
+    must git-cas-ref refs/test/x HEAD ''
+    grep -q 'refs/test/x' ../seen
+    assert_absent ../ran
 }
 
 @test "facts: delete does not destroy an unrelated ref (git_reference_delete and pack-refs)" {

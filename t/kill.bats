@@ -77,5 +77,11 @@ sweep() {
 @test "F1: cas-ref --delete, killed: native" { sweep --op delete --engine native; }
 @test "F1: cas-ref --update, killed: native" { sweep --op update --engine native; }
 @test "F1: cas-ref --stdin, killed: native" { sweep --op stdin --engine native; }
+@test "F1: save and cas-ref in a reftable repository, killed: git" {
+    requires reftable
+    sweep --op save --engine git --refs reftable
+    sweep --op swap --engine git --refs reftable
+    sweep --op stdin --engine git --refs reftable
+}
 @test "F1: cas-ref, ended by SIGTERM: native" { sweep --op swap --engine native --signal TERM; }
 @test "F1: save, ended by SIGTERM: native" { sweep --op save --engine native --signal TERM; }

@@ -37,6 +37,11 @@ for_engines() { # <options>...
     swarm_must 0 swarm --engine git --hash sha256 --mode path --rounds 1
 }
 
+@test "D1: reftable" {
+    requires reftable
+    swarm_must 0 swarm --engine git --refs reftable --mode path --rounds 1
+}
+
 @test "D1: the naive recipe loses checkpoints (blind update-ref)" {
     swarm_must 1 swarm --writer blind --rounds 1
     assert_match "$output" 'lost [1-9]'

@@ -372,3 +372,26 @@ meanwhile() {
     assert_equal "$(sort -u ../ids | wc -l)" 24
     assert_equal "$(sort <<<"$output" | comm -13 - ../ids)" '' 'lost checkpoints'
 }
+
+@test "H4: with extensions.preciousObjects the history gets shorter, and no object goes" {
+    make_repo
+    git config core.repositoryFormatVersion 1
+    git config extensions.preciousObjects true
+    make_chain 9
+    local old ids
+    old=$(git-shadow-commit log --format=%H | tail -n 1)
+    ids=$(git cat-file --batch-all-objects --batch-check | sort)
+    age_packs
+    expire --keep 4
+    assert_match "$output" 'done refs/shadow-old/main/b/main/000001'
+    assert_match "$output" 'freed 0 bytes'
+    assert_match "$stderr" 'preciousObjects'
+    assert_log 'cp9 cp8 cp7 cp6 cp5'
+    assert_equal "$(git cat-file --batch-all-objects --batch-check | sort)" "$ids" objects
+    git rev-list --objects --quiet "$old"
+    # Whoever takes the extension away gets the space with the next one.
+    git config --unset extensions.preciousObjects
+    expire --keep 4
+    refute git cat-file -e "$old"
+    fsck
+}

@@ -179,6 +179,9 @@ static void take_extension(struct repo *repo, const char *name, const char *valu
 					       "partialclone",	    "compatobjectformat"};
 	char reason[64];
 
+	if (!strcmp(name, "preciousobjects"))
+		repo->conf.precious_objects =
+			git_bool_is(repo, "extensions.preciousObjects", value, true);
 	if (!strcmp(name, "noop") || !strcmp(name, "noop-v1"))
 		return;
 	if (!strcmp(name, "refstorage")) {
@@ -236,6 +239,17 @@ static void take_filter(struct gitconf *conf, const char *name)
 		argv_take(&conf->filters, mem_dup(name, (size_t)(dot - name)));
 }
 
+/* "includeIf.<condition>.path": libgit2 passes over the conditions that it does not know. */
+static void take_include(struct repo *repo, const char *condition)
+{
+	static const char *const known[] = {"gitdir:", "gitdir/i:", "onbranch:"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(known); i++)
+		if (!strncmp(condition, known[i], strlen(known[i])))
+			return;
+	repo_use_git(repo, "includeIf");
+}
+
 int gitconf_take(struct repo *repo, const char *key, const char *value, struct fail *fail)
 {
 	struct gitconf *conf = &repo->conf;
@@ -265,8 +279,10 @@ int gitconf_take(struct repo *repo, const char *key, const char *value, struct f
 		set_string(&conf->committer_name, value);
 	else if (!strcmp(key, "committer.email"))
 		set_string(&conf->committer_email, value);
-	else if (!strncmp(key, "includeif.hasconfig", 19))
-		repo_use_git(repo, "includeIf.hasconfig");
+	else if (!strncmp(key, "includeif.", 10))
+		take_include(repo, key + 10);
+	else if (!strcmp(key, "attr.tree"))
+		repo_use_git(repo, "attr.tree");
 	else if (!strncmp(key, "remote.", 7) &&
 		 (ends_with(key, ".promisor") || ends_with(key, ".partialclonefilter")))
 		repo_use_git(repo, "partial clone");

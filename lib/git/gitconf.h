@@ -38,6 +38,7 @@ struct gitconf {
 	bool check_stat_minimal;  /* core.checkStat = minimal */
 	bool fsync_set;		  /* core.fsync or core.fsyncMethod: git writes the refs */
 	char *hooks_path;	  /* core.hooksPath; NULL when unset */
+	bool precious_objects;	  /* extensions.preciousObjects: no object may be deleted */
 	bool transaction_hook;	  /* a config-based reference-transaction hook (git 2.54+) */
 	struct argv filters;	  /* names of filter drivers that do something on the way in */
 	struct argv config_hooks; /* names of all config-based hooks */

@@ -258,6 +258,78 @@ static enum verdict judge(const char *path, const char *meant, const struct stat
 	return young ? TOO_YOUNG : OURS;
 }
 
+/* With core.lockfilePid, git's "x.lock" has a companion: "x~pid.lock". It goes first. */
+static void remove_lock(const char *path)
+{
+	static const char suffix[] = ".lock";
+	size_t n = strlen(path), tail = strlen(suffix);
+	char *companion;
+
+	if (n > tail && !strcmp(path + n - tail, suffix)) {
+		companion = mem_printf("%.*s~pid.lock", (int)(n - tail), path);
+		unlink(companion);
+		free(companion);
+	}
+	unlink(path);
+}
+
+/* Has nobody the file open, or mapped? Gone is nobody, too. */
+static bool nobody_has(int dir, const char *file)
+{
+	int fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	bool nobody;
+
+	if (fd < 0)
+		return errno == ENOENT;
+	nobody = ask_kernel(fd) == OPEN_NOWHERE;
+	close(fd);
+	return nobody;
+}
+
+/*
+ * A git that compacts a reftable stack locks each table of it ("x.ref.lock"), closes
+ * the locks, and keeps the tables mapped until it is through. Such a lock is a dead
+ * one's when it is as old as the dead writer's intent or younger, and nobody has the
+ * table. What stays would keep every later compaction from that table.
+ */
+static void heal_tables(const char *list_lock, const struct stat *intent)
+{
+	static const char suffix[] = ".ref.lock";
+	struct fail ignored = FAIL_INIT;
+	struct bytes names = BYTES_INIT;
+	char *folder = mem_dup(list_lock, (size_t)(strrchr(list_lock, '/') - list_lock));
+	int dir = file_open_dir(AT_FDCWD, folder, &ignored);
+
+	if (dir >= 0)
+		file_each_name(dir, &names, &ignored);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1) {
+		size_t n = strlen(p), tail = strlen(suffix);
+		struct stat st;
+		char *table;
+
+		if (n <= tail || strcmp(p + n - tail, suffix) != 0 ||
+		    fstatat(dir, p, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+		    st.st_uid != intent->st_uid || !not_before(&st.st_mtim, &intent->st_mtim))
+			continue;
+		table = mem_dup(p, n - strlen(".lock"));
+		if (nobody_has(dir, table))
+			unlinkat(dir, p, 0);
+		free(table);
+	}
+	if (dir >= 0)
+		close(dir);
+	bytes_release(&names);
+	free(folder);
+}
+
+static bool is_stack(const char *path)
+{
+	static const char tail[] = "/reftable/tables.list.lock";
+	size_t n = strlen(path);
+
+	return n > strlen(tail) && !strcmp(path + n - strlen(tail), tail);
+}
+
 /* Goes through a dead writer's list. False while something in it is too young to judge. */
 static bool heal_listed(const struct bytes *text, const struct stat *intent)
 {
@@ -273,9 +345,11 @@ static bool heal_listed(const struct bytes *text, const struct stat *intent)
 			break; /* torn: its writer died before it started git */
 		verdict = judge(path, meant, intent);
 		if (verdict == OURS)
-			unlink(path);
+			remove_lock(path);
 		else if (verdict == TOO_YOUNG)
 			finished = false;
+		if (is_stack(path))
+			heal_tables(path, intent);
 		p = meant + strlen(meant) + 1;
 	}
 	return finished;

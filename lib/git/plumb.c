@@ -475,7 +475,10 @@ static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, st
 
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 {
-	return write_tree(plumb, NULL, tree, fail);
+	/* After an add that is git's to refuse, and no answer to a question. */
+	if (write_tree(plumb, NULL, tree, fail) == FAIL_NO)
+		fail->kind = FAIL_FATAL;
+	return fail->kind;
 }
 
 /*

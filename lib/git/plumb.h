@@ -62,12 +62,13 @@ int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fa
 int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
 	      struct fail *fail);
 
-/* `git write-tree`; FAIL_NO when the index has unmerged entries. */
+/* `git write-tree`: FAIL_FATAL when an add has left unmerged entries. */
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
 
 /*
- * The same before anything was added: the user's own staged tree. Its blobs may
- * be missing here (a partial clone), which is nothing to fetch them for.
+ * The same before anything was added: the user's own staged tree, FAIL_NO when it
+ * has unmerged entries. Its blobs may be missing here (a partial clone), which is
+ * nothing to fetch them for.
  */
 int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);
 

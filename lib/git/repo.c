@@ -42,6 +42,7 @@ static const char *environment_row(void)
 		"GIT_NAMESPACE",	  "GIT_CEILING_DIRECTORIES",
 		"GIT_ATTR_SOURCE",	  "GIT_DISCOVERY_ACROSS_FILESYSTEM",
 		"GIT_IMPLICIT_WORK_TREE", "GIT_QUARANTINE_PATH",
+		"GIT_REFERENCE_BACKEND",
 	};
 	const char *index = getenv("GIT_INDEX_FILE");
 
@@ -412,6 +413,8 @@ int repo_open(struct repo *repo, enum repo_need need, struct fail *fail)
 {
 	*repo = (struct repo){
 		.common_fd = -1, .state_fd = -1, .modes = FILE_MODES_PRIVATE, .algo = HASH_SHA1};
+	/* It overrides what the repository says about where its refs are. */
+	repo->refs_by_git = getenv("GIT_REFERENCE_BACKEND") != NULL;
 	git_libgit2_init();
 	gitconf_init(&repo->conf, fail);
 	if (choose(repo, fail) < 0)

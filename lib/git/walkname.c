@@ -289,15 +289,35 @@ static bool submodule_head(struct walk *walk, const char *path, struct oid *oid)
 	return ok;
 }
 
-/* Can .gitmodules have a word ("ignore = all") in whether a moved submodule counts? */
+/* Without the file, git takes what the index has, or else HEAD. */
+static bool gitmodules_elsewhere(struct walk *walk)
+{
+	static const char name[] = ".gitmodules";
+	git_object *blob = NULL;
+
+	if (index_find(walk->index, name, strlen(name)))
+		return true;
+	pthread_mutex_lock(&walk->handle_mutex);
+	if (git_revparse_single(&blob, walk->repo->handle, "HEAD:.gitmodules") < 0)
+		blob = NULL;
+	git_object_free(blob);
+	pthread_mutex_unlock(&walk->handle_mutex);
+	return blob;
+}
+
+/*
+ * Can .gitmodules have a word in whether a moved submodule counts? Since 2.54,
+ * `git add` passes those with "ignore = all" over.
+ */
 static bool gitmodules_may_ignore(struct walk *walk)
 {
 	struct content content = CONTENT_INIT;
 	enum content_kind kind = content_open(&content, walk->root, ".gitmodules");
-	bool may = kind != CONTENT_GONE;
+	bool may = kind == CONTENT_GONE ? gitmodules_elsewhere(walk) : true;
 
 	if (kind == CONTENT_FILE && content_fill(&content))
-		may = memmem(content.data.data, content.data.len, "ignore", 6);
+		may = strlen(content.data.data) < content.data.len ||
+		      strcasestr(content.data.data, "ignore");
 	content_release(&content);
 	return may;
 }

@@ -524,6 +524,8 @@ int expire_objects(struct repo *repo, uint64_t *bytes_freed, bool *left, struct 
 
 	*bytes_freed = 0;
 	*left = false;
+	if (repo->conf.precious_objects)
+		return pack_sweep(repo, false, fail);
 	if (walk_first(&reach, fail) < 0)
 		goto done;
 	dir = repo_state_dir(repo, "locks", fail);

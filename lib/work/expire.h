@@ -62,6 +62,8 @@ bool expire_is_pending(struct repo *repo);
 /*
  * Rewrites our packs without what nothing reaches any more. `left`: packs that were
  * used within the last hour have been left as they are. FAIL_BUSY while saves run.
+ * With extensions.preciousObjects only what killed writers left goes; the rest stays
+ * pending, for when somebody takes the extension away.
  */
 int expire_objects(struct repo *repo, uint64_t *bytes_freed, bool *left, struct fail *fail);
 

@@ -6,7 +6,7 @@
 #   --all               every operation, engine and hash
 #   --op NAME           save | path-save | restore | swap | delete | update | stdin,
 #                       or update-ref: git's own swap, the naive twin
-#   --engine native|git --hash sha1|sha256
+#   --engine native|git --hash sha1|sha256 --refs files|reftable
 #   --sample N          about N points instead of all (--offset K: where to begin)
 #   --one               kill only the process that makes the call, not all
 #   --signal NAME       another signal (TERM, INT): the process may end by itself
@@ -30,13 +30,14 @@ set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../isolate.bash"
 
 patience=$((5 * ${TEST_SLOW:-1}))
-all='' op=save engine=native hash=sha1 sample=0 offset=1 kill_args=() jobs=2
+all='' op=save engine=native hash=sha1 refs=files sample=0 offset=1 kill_args=() jobs=2
 while [ $# -gt 0 ]; do
     case $1 in
         --all) all=1 ;;
         --op) op=$2 && shift ;;
         --engine) engine=$2 && shift ;;
         --hash) hash=$2 && shift ;;
+        --refs) refs=$2 && shift ;;
         --sample) sample=$2 && shift ;;
         --offset) offset=$2 && shift ;;
         --one) kill_args+=(--one) ;;
@@ -68,7 +69,10 @@ shadow=refs/shadow/main/b/main
 # ---- the repository that every point starts from ----------------------------------
 
 template() {
-    git init -q --object-format="$hash" "$work/template"
+    local init=(git init -q --object-format="$hash")
+    # An older git has no such option, and no such choice.
+    [ "$refs" = files ] || init+=(--ref-format="$refs")
+    "${init[@]}" "$work/template"
     cd "$work/template" || exit
     local i
     mkdir -p src/lib doc
@@ -301,7 +305,7 @@ tried=$(cat "$work"/shard.*/points | awk '{ n[$3]++ }
     END { for (p in n) { printf "%s%s %d", sep, p, n[p]; sep = ", " } }')
 bad=$(cat "$work"/shard.*/wrong | grep -c '^at ' || :)
 own=$(cat "$work"/shard.*/gits-own | wc -l)
-echo "$op $engine $hash${kill_args[*]+ ${kill_args[*]}}: $points of $total points ($tried), $bad wrong;" \
+echo "$op $engine $hash $refs${kill_args[*]+ ${kill_args[*]}}: $points of $total points ($tried), $bad wrong;" \
     "in all $by_process; returned $returned, strace $straced; left to git's gc: $own files"
 if [ "$straced" != none ]; then
     # Waiting and threads can differ by a few calls from run to run.

@@ -8,7 +8,7 @@
 #   --writer ours|blind|cas|retry|stale   ours, or one of the naive twins
 #   --beside LIST    of outsider (git update-ref on the same ref), gc
 #                    (git gc --prune=now), pack-refs, restore, expire
-#   --engine native|git  --hash sha1|sha256
+#   --engine native|git  --hash sha1|sha256  --refs files|reftable
 #   --gate step|start    meet at a barrier before every save, or once a round
 #   --timeout S          --lock-timeout of the saves (60)
 #
@@ -27,6 +27,7 @@ set -u
 . "$(dirname "${BASH_SOURCE[0]}")/../isolate.bash"
 
 procs=8 saves=4 rounds=3 mode=whole writer=ours beside='' engine=native hash=sha1
+refs=files
 gate=step timeout=60
 while [ $# -gt 0 ]; do
     case $1 in
@@ -38,6 +39,7 @@ while [ $# -gt 0 ]; do
         --beside) beside=$2 ;;
         --engine) engine=$2 ;;
         --hash) hash=$2 ;;
+        --refs) refs=$2 ;;
         --gate) gate=$2 ;;
         --timeout) timeout=$2 ;;
         *) echo "swarm.sh: no option $1" >&2 && exit 129 ;;
@@ -52,7 +54,10 @@ export GIT_INTERLOCK_ENGINE=$engine
 ref=refs/shadow/main/b/main
 
 new_repository() {
-    git init -q --object-format="$hash" "$work/repo"
+    local init=(git init -q --object-format="$hash")
+    # An older git has no such option, and no such choice.
+    [ "$refs" = files ] || init+=(--ref-format="$refs")
+    "${init[@]}" "$work/repo"
     cd "$work/repo" || exit
     local k
     for k in $(seq "$procs"); do echo "s$k 0" >"s$k.txt"; done
@@ -233,10 +238,12 @@ for what in ${beside//,/ }; do
     esac
 done
 mine=$(cat "$work"/acks.s* 2>/dev/null | wc -l)
-echo "$writer $engine $hash $mode ${procs}x${saves}x${rounds} in $seconds s:" \
+echo "$writer $engine $hash $refs $mode ${procs}x${saves}x${rounds} in $seconds s:" \
     "$mine of $wanted saved, $failed failed; $account; $figures, waits $waits$runs; fsck $sound"
 if [ "$writer" = ours ] && { [ "$failed" != 0 ] || [ "$mine" != "$wanted" ]; }; then
-    cat "$work"/failed.* "$work"/err.* 2>/dev/null | grep -v -e '^engine: ' -e '^chain: ' | tail -n 20 >&2
+    # Without what -v says about every save.
+    cat "$work"/failed.* >&2
+    grep -hvE '^(engine|chain): ' "$work"/err.* 2>/dev/null | tail -n 20 >&2
     exit 3
 fi
 [ "$verdict" = 0 ] || exit 1
