@@ -1,7 +1,8 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
 #
-# git shadow-commit save: what a save of named paths takes from where.
+# git shadow-commit save: what a save of named paths takes from where, and edits
+# that stat data do not tell.
 #
 # shellcheck disable=SC1010,SC2030,SC2031,SC2103,SC2164,SC2154 # run sets its variables in each test
 
@@ -270,4 +271,55 @@ attributes_gone() {
     rm .gitattributes
     must git-shadow-commit save -- a.up
     assert_saved a.up one
+}
+
+# ---- edits that stat data do not tell ----------------------------------------------------
+
+@test "D14: an edit within a second is saved, also when the index was copied since" {
+    both_engines index_copied
+}
+index_copied() {
+    local how
+    for how in plain split sparse cone; do
+        if [ "$how" != plain ]; then
+            [ "$VARIANT" != native-sha1 ] || use_engine auto
+        fi
+        make_repo "repo-$how"
+        git config core.trustctime false
+        local guide='a guide'
+        touch -d '@1700000000.100000000' README src/main.c src/lib/util.c doc/guide.txt
+        git update-index --refresh
+        case $how in
+            split) git update-index --split-index ;;
+            sparse) git sparse-checkout set --cone --sparse-index src ;;
+            cone)
+                git config core.checkStat minimal
+                git sparse-checkout set --cone --no-sparse-index src
+                ;;
+        esac
+        git update-index --assume-unchanged src/lib/util.c
+        printf 'READ ME\n' >README
+        printf 'int main(void) { return 1; }\n' >src/main.c
+        printf 'static int y;\n' >src/lib/util.c
+        touch -d '@1700000000.600000000' README src/main.c src/lib/util.c
+        if [ "$how" = cone ]; then # git looks at what came back
+            guide='A GUIDE'
+            put doc/guide.txt 'A GUIDE'
+            touch -d '@1700000000.600000000' doc/guide.txt
+        fi
+        cp .git/index copy
+        mv copy .git/index
+        # git itself is sure that nothing has changed.
+        assert_equal "$(git status --porcelain)" ''
+        must git-shadow-commit save
+        assert_saved README 'READ ME'
+        assert_saved src/main.c 'int main(void) { return 1; }'
+        assert_saved src/lib/util.c 'static int x;'
+        assert_saved doc/guide.txt "$guide"
+        printf 'Read Me\n' >README
+        touch -d '@1700000000.800000000' README
+        must git-shadow-commit save -- README
+        assert_saved README 'Read Me'
+        cd ..
+    done
 }

@@ -9,7 +9,7 @@
  * directory that has the repository's as its alternate. The pack room then takes
  * from there what the checkpoint needs.
  *
- * On disk: <common-dir>/interlock/tmp/<nonce>/{index,staged,last,objects/}, and beside
+ * On disk: <common-dir>/interlock/tmp/<nonce>/{index,staged,last,plain,objects/}, and beside
  * it <nonce>.lock, on which the owner holds a flock from before the folder is made
  * until after it is removed.
  *
@@ -41,6 +41,14 @@ struct plumb {
 
 /* Makes the folder, with a copy of the user's index (none when there is none). */
 int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail);
+
+/*
+ * git compares whole seconds, and so believes an entry whose file was written again
+ * in the same second when the index is younger: it took long to write, or is a copy.
+ * Such entries lose their stat data here, so that git reads the files. `paths`
+ * (from the top) says which entries matter; NULL: all.
+ */
+int plumb_doubt(struct plumb *plumb, const struct argv *paths, struct fail *fail);
 
 /* Starts from the entries of a tree instead of the user's index. */
 int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail);

@@ -2,6 +2,7 @@
 #include "plumbrun.h"
 
 #include "file.h"
+#include "index.h"
 #include "repo.h"
 
 #include <fcntl.h>
@@ -187,5 +188,119 @@ done:
 	argv_release(&names);
 	spawn_release(&cmd);
 	bytes_release(&out);
+	return fail->kind;
+}
+
+/* ---- what stat data do not tell ---------------------------------------------------------- */
+
+/*
+ * The private index as we can read it: git writes a split or sparse one out in
+ * full. FAIL_ENGINE when it is beyond us even so.
+ */
+static int open_index(struct plumb *plumb, struct index *index, struct fail *fail)
+{
+	char *own = mem_printf("%s/index", plumb->dir);
+	char *plain = mem_printf("%s/plain", plumb->dir);
+	struct bytes out = BYTES_INIT;
+
+	if (index_open(index, own, plumb->repo->algo, fail) == FAIL_ENGINE) {
+		struct timespec mtime = index->mtime;
+
+		fail_clear(fail);
+		index_close(index);
+		if (plumb_copy_index(plumb, own, "plain", fail) == 0) {
+			plumb_use_index(plumb, "plain");
+			plumb_run(plumb, &out, fail, "-c", "index.sparse=false", "update-index",
+				  "--force-write-index", NULL);
+			plumb_use_index(plumb, "index");
+		}
+		if (fail->kind == 0 && index_open(index, plain, plumb->repo->algo, fail) == 0)
+			index->mtime = mtime;
+	}
+	bytes_release(&out);
+	free(own);
+	free(plain);
+	return fail->kind;
+}
+
+/* Entries that git would believe, and we not. */
+struct doubt {
+	struct plumb *plumb;
+	struct index index;
+	int top;
+	struct bytes lines; /* for update() */
+};
+
+static void doubt_entry(struct doubt *d, const struct index_entry *entry)
+{
+	const struct gitconf *conf = &d->plumb->repo->conf;
+	char hex[OID_HEX_MAX + 1];
+	struct stat st;
+	struct oid oid;
+
+	/*
+	 * Those that git does not compare, and those that it compares by content. (In a
+	 * sparse checkout it compares what is there although it should not be.)
+	 */
+	if (entry->stage || entry->assume_valid ||
+	    (entry->skip_worktree && !d->plumb->repo->sparse) || entry->intent_to_add ||
+	    entry->mode == 0160000 || index_entry_racy(&d->index, entry))
+		return;
+	if (fstatat(d->top, entry->name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+	    !index_entry_as_old(entry, &st) ||
+	    index_entry_fresh(&d->index, entry, &st, conf->trust_ctime, conf->check_stat_minimal))
+		return;
+	oid_from_raw(d->index.algo, entry->oid, &oid);
+	bytes_addf(&d->lines, "%o %s\t", entry->mode, oid_hex(&oid, hex));
+	bytes_add(&d->lines, entry->name, entry->name_len + 1);
+}
+
+static void doubt_below(struct doubt *d, const char *path)
+{
+	const struct index *index = &d->index;
+	size_t len = strlen(path);
+	uint32_t i = index_lower_bound(index, path, len), end;
+	char *prefix = mem_printf("%s/", path);
+
+	for (; i < index->count && index->entries[i].name_len == len &&
+	       !memcmp(index->entries[i].name, path, len);
+	     i++)
+		doubt_entry(d, &index->entries[i]);
+	i = index_lower_bound(index, prefix, len + 1);
+	end = index_prefix_end(index, i, index->count, prefix, len + 1);
+	for (; i < end; i++)
+		doubt_entry(d, &index->entries[i]);
+	free(prefix);
+}
+
+int plumb_doubt(struct plumb *plumb, const struct argv *paths, struct fail *fail)
+{
+	struct doubt d = {.plumb = plumb, .top = -1, .lines = BYTES_INIT};
+	struct stat st;
+
+	if (!stat_index(plumb, &st))
+		return 0;
+	if (open_index(plumb, &d.index, fail) == 0) {
+		d.top = file_open_dir(AT_FDCWD, plumb->repo->work_tree, fail);
+		for (size_t i = 0; d.top >= 0 && paths && i < paths->count; i++)
+			doubt_below(&d, paths->items[i]);
+		for (uint32_t i = 0; d.top >= 0 && !paths && i < d.index.count; i++)
+			doubt_entry(&d, &d.index.entries[i]);
+	} else if (fail->kind == FAIL_ENGINE) {
+		/* All entries are racy to git when the index is older than they: slow, never stale.
+		 */
+		fail_clear(fail);
+		st.st_mtim = (struct timespec){.tv_sec = 1};
+		keep_time(plumb, &st, fail);
+	} else if (fail->kind == FAIL_CORRUPT) {
+		fail_clear(fail); /* git says it in its own words */
+	}
+	/* An entry without stat data is read. */
+	if (fail->kind == 0 && d.lines.len && update(plumb, &d.lines, fail) == 0)
+		keep_time(plumb, &st, fail);
+	if (d.top >= 0)
+		close(d.top);
+	index_close(&d.index);
+	bytes_release(&d.lines);
 	return fail->kind;
 }

@@ -579,7 +579,8 @@ static int add_all(struct capture *c, const struct argv *specs, struct fail *fai
 
 static int add_everything(struct capture *c, const struct oid *before, struct fail *fail)
 {
-	if (add_all(c, NULL, fail) < 0 || plumb_write_tree(&c->plumb, &c->tree, fail) < 0)
+	if (plumb_doubt(&c->plumb, NULL, fail) < 0 || add_all(c, NULL, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0)
 		return fail->kind;
 	return apply_limits(c, before, fail);
 }
@@ -696,7 +697,8 @@ static int add_paths(struct capture *c, const struct capture_options *options, s
 	struct argv names = ARGV_INIT;
 	struct oid tree;
 
-	if (plumb_add_attributes(&c->plumb, fail) < 0 ||
+	if (plumb_doubt(&c->plumb, literal, fail) < 0 ||
+	    plumb_add_attributes(&c->plumb, fail) < 0 ||
 	    (literal ? add_all(c, specs, fail) : name_by_git(c, options, specs, &names, fail)) < 0)
 		goto done;
 	if ((oid_is_zero(index_tree) && plumb_drop_unmerged(&c->plumb, fail) < 0) ||
