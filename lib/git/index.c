@@ -481,6 +481,17 @@ static bool racy(const struct index *index, const uint8_t *disk)
 	return gap <= 0 || (gap == 1 && 1000000000 + index->mtime.tv_nsec - ns < tick);
 }
 
+bool index_entry_racy(const struct index *index, const struct index_entry *entry)
+{
+	return (int64_t)(uint32_t)index->mtime.tv_sec <= (int64_t)be32(entry->stat + MTIME);
+}
+
+bool index_entry_as_old(const struct index_entry *entry, const struct stat *st)
+{
+	return be32(entry->stat + SIZE) == (uint32_t)st->st_size &&
+	       be32(entry->stat + MTIME) == (uint32_t)st->st_mtim.tv_sec;
+}
+
 bool index_entry_fresh(const struct index *index, const struct index_entry *entry,
 		       const struct stat *st, bool trust_ctime, bool check_stat_minimal)
 {

@@ -91,4 +91,12 @@ uint32_t index_prefix_end(const struct index *index, uint32_t start, uint32_t li
 bool index_entry_fresh(const struct index *index, const struct index_entry *entry,
 		       const struct stat *st, bool trust_ctime, bool check_stat_minimal);
 
+/*
+ * How git judges: an entry is racy when its mtime and the index's are in one second
+ * (or in the wrong order), and a file with the entry's size and the second of its
+ * mtime is taken for unchanged, save for a look at its owner, inode and ctime.
+ */
+bool index_entry_racy(const struct index *index, const struct index_entry *entry);
+bool index_entry_as_old(const struct index_entry *entry, const struct stat *st);
+
 #endif

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
-#include "plumb.h"
+#include "plumbrun.h"
 
 #include "repo.h"
-#include "spawn.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -73,38 +72,6 @@ static void sweep(struct repo *repo, int parent)
 	bytes_release(&names);
 }
 
-/* Copies an index with its mtime, from one open descriptor: a rename cannot tear it. */
-static int copy_index(struct plumb *plumb, const char *source, const char *name, struct fail *fail)
-{
-	char *target = mem_printf("%s/%s", plumb->dir, name);
-	int from = file_open(AT_FDCWD, source, O_RDONLY, NULL, fail);
-	int to = -1;
-	struct stat st;
-
-	if (from == FAIL_GONE) {
-		fail_clear(fail);
-	} else if (from >= 0) {
-		to = file_open(AT_FDCWD, target, O_WRONLY | O_CREAT | O_EXCL, &plumb->repo->modes,
-			       fail);
-		if (to >= 0 && file_copy_fd(from, to, source, fail) == 0) {
-			struct timespec times[2];
-
-			if (fstat(from, &st) < 0)
-				fail_errno(fail, "stat '%s'", source);
-			times[0] = st.st_atim;
-			times[1] = st.st_mtim;
-			if (fail->kind == 0 && futimens(to, times) < 0)
-				fail_errno(fail, "set the time of '%s'", target);
-		}
-	}
-	if (from >= 0)
-		close(from);
-	if (to >= 0 && close(to) < 0)
-		fail_errno(fail, "close '%s'", target);
-	free(target);
-	return fail->kind;
-}
-
 /* A path in an alternates list: quoted when it could be read as two. */
 static void add_alternate(const char *path, struct bytes *list)
 {
@@ -162,7 +129,7 @@ int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail)
 	if (plumb->parent >= 0) {
 		sweep(repo, plumb->parent);
 		if (make_folder(plumb, fail) == 0 &&
-		    copy_index(plumb, repo->index_path, "index", fail) == 0)
+		    plumb_copy_index(plumb, repo->index_path, "index", fail) == 0)
 			set_environment(plumb);
 	}
 	if (fail->kind)
@@ -190,7 +157,7 @@ void plumb_end(struct plumb *plumb)
 
 /* ---- git in it ------------------------------------------------------------------------ */
 
-static void prepare(struct plumb *plumb, struct spawn *cmd)
+void plumb_prepare(struct plumb *plumb, struct spawn *cmd)
 {
 	repo_git(plumb->repo, cmd);
 	argv_push_all(&cmd->argv, "-c", "core.splitIndex=false", "-c",
@@ -201,16 +168,13 @@ static void prepare(struct plumb *plumb, struct spawn *cmd)
 		argv_push(&cmd->env, plumb->env.items[i]);
 }
 
-static int run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
-	__attribute__((sentinel));
-
-static int run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
+int plumb_run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
 {
 	struct spawn cmd = SPAWN_INIT;
 	const char *arg;
 	va_list ap;
 
-	prepare(plumb, &cmd);
+	plumb_prepare(plumb, &cmd);
 	va_start(ap, fail);
 	while ((arg = va_arg(ap, const char *)))
 		argv_push(&cmd.argv, arg);
@@ -218,6 +182,13 @@ static int run(struct plumb *plumb, struct bytes *out, struct fail *fail, ...)
 	spawn_capture(&cmd, out, fail);
 	spawn_release(&cmd);
 	return fail->kind;
+}
+
+void plumb_use_index(struct plumb *plumb, const char *name)
+{
+	/* GIT_INDEX_FILE comes first, see set_environment(). */
+	free(plumb->env.items[0]);
+	plumb->env.items[0] = mem_printf("GIT_INDEX_FILE=%s/%s", plumb->dir, name);
 }
 
 int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail)
@@ -228,7 +199,7 @@ int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fa
 
 	unlink(path);
 	free(path);
-	run(plumb, &out, fail, "read-tree", oid_hex(tree, hex), NULL);
+	plumb_run(plumb, &out, fail, "read-tree", oid_hex(tree, hex), NULL);
 	bytes_release(&out);
 	return fail->kind;
 }
@@ -239,22 +210,72 @@ static void push_names(const struct bytes *names, struct argv *list)
 		argv_push(list, p);
 }
 
+static void push_pathspecs(struct spawn *cmd, const char *const *pathspecs, size_t count)
+{
+	argv_push(&cmd->argv, "--");
+	if (!count)
+		argv_push(&cmd->argv, ":/");
+	for (size_t i = 0; i < count; i++)
+		argv_push(&cmd->argv, pathspecs[i]);
+}
+
+/* The paths that a command names, NUL behind each; it takes pathspecs. */
+static int list(struct spawn *cmd, const char *const *pathspecs, size_t count, struct argv *names,
+		struct fail *fail)
+{
+	struct bytes out = BYTES_INIT;
+
+	push_pathspecs(cmd, pathspecs, count);
+	if (spawn_capture(cmd, &out, fail) == 0)
+		push_names(&out, names);
+	spawn_release(cmd);
+	bytes_release(&out);
+	return fail->kind;
+}
+
+static int list_tracked(struct plumb *plumb, const char *const *pathspecs, size_t count,
+			struct argv *names, struct fail *fail)
+{
+	struct spawn cmd = SPAWN_INIT;
+
+	plumb_prepare(plumb, &cmd);
+	argv_push_all(&cmd.argv, "ls-files", "-z", "--full-name", "--cached", NULL);
+	return list(&cmd, pathspecs, count, names, fail);
+}
+
+int plumb_names(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *names,
+		struct fail *fail)
+{
+	return list_tracked(plumb, pathspecs, count, names, fail);
+}
+
+int plumb_last_names(struct plumb *plumb, const char *const *pathspecs, size_t count,
+		     struct argv *names, struct fail *fail)
+{
+	plumb_use_index(plumb, "last");
+	list_tracked(plumb, pathspecs, count, names, fail);
+	plumb_use_index(plumb, "index");
+	return fail->kind;
+}
+
 /*
  * git add failed: what is still not in the index? Asked of git, in paths; its
  * messages are not read.
  */
-static int find_failed(struct plumb *plumb, struct argv *failed, struct fail *fail)
+static int find_failed(struct plumb *plumb, const char *const *pathspecs, size_t count,
+		       struct argv *failed, struct fail *fail)
 {
-	struct bytes names = BYTES_INIT;
+	struct spawn changed = SPAWN_INIT, others = SPAWN_INIT;
 
-	run(plumb, &names, fail, "diff-files", "--name-only", "-z", "--ignore-submodules=dirty",
-	    NULL);
-	push_names(&names, failed);
-	bytes_clear(&names);
-	if (fail->kind == 0 && run(plumb, &names, fail, "ls-files", "-z", "--full-name", "--others",
-				   "--exclude-standard", "--", ":/", NULL) == 0)
-		push_names(&names, failed);
-	bytes_release(&names);
+	plumb_prepare(plumb, &changed);
+	argv_push_all(&changed.argv, "diff-files", "--name-only", "-z", "--ignore-submodules=dirty",
+		      NULL);
+	plumb_prepare(plumb, &others);
+	argv_push_all(&others.argv, "ls-files", "-z", "--full-name", "--others",
+		      "--exclude-standard", NULL);
+	if (list(&changed, pathspecs, count, failed, fail) == 0)
+		list(&others, pathspecs, count, failed, fail);
+	spawn_release(&others);
 	return fail->kind;
 }
 
@@ -263,7 +284,7 @@ int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, stru
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes out = BYTES_INIT;
 
-	prepare(plumb, &cmd);
+	plumb_prepare(plumb, &cmd);
 	argv_push_all(&cmd.argv, "ls-files", "-z", "--cached", "--others", "--", pathspec, NULL);
 	spawn_capture(&cmd, &out, fail);
 	*matches = out.len > 0;
@@ -274,7 +295,7 @@ int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, stru
 
 static void begin_add(struct plumb *plumb, struct spawn *cmd)
 {
-	prepare(plumb, cmd);
+	plumb_prepare(plumb, cmd);
 	argv_push_all(&cmd->argv, "add", "-A", "--ignore-errors", NULL);
 	if (plumb->repo->sparse)
 		argv_push(&cmd->argv, "--sparse");
@@ -319,23 +340,13 @@ static int add_by_halves(struct plumb *plumb, char *const *paths, size_t count, 
 	return add_by_halves(plumb, paths + count / 2, count - count / 2, fail);
 }
 
+/* What is not in the index yet, in parts: the worst paths alone stay out. */
 static int add_without_the_worst(struct plumb *plumb, const char *const *pathspecs, size_t count,
 				 struct fail *fail)
 {
 	struct argv left = ARGV_INIT;
 
-	/* Named paths are few: each by itself. Else everything that is not in the index yet. */
-	for (size_t i = 0; i < count; i++) {
-		struct spawn cmd = SPAWN_INIT;
-		struct bytes out = BYTES_INIT;
-
-		begin_add(plumb, &cmd);
-		argv_push_all(&cmd.argv, "--", pathspecs[i], NULL);
-		spawn_capture_any(&cmd, &out, fail);
-		spawn_release(&cmd);
-		bytes_release(&out);
-	}
-	if (!count && find_failed(plumb, &left, fail) == 0)
+	if (find_failed(plumb, pathspecs, count, &left, fail) == 0)
 		add_by_halves(plumb, left.items, left.count, fail);
 	argv_release(&left);
 	return fail->kind;
@@ -348,16 +359,12 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	struct bytes out = BYTES_INIT;
 
 	begin_add(plumb, &cmd);
-	argv_push(&cmd.argv, "--");
-	if (!count)
-		argv_push(&cmd.argv, ":/");
-	for (size_t i = 0; i < count; i++)
-		argv_push(&cmd.argv, pathspecs[i]);
+	push_pathspecs(&cmd, pathspecs, count);
 	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status) {
 		if (cmd.status == 128)
 			add_without_the_worst(plumb, pathspecs, count, fail);
 		if (fail->kind == 0)
-			find_failed(plumb, failed, fail);
+			find_failed(plumb, pathspecs, count, failed, fail);
 	}
 	spawn_release(&cmd);
 	bytes_release(&out);
@@ -400,12 +407,12 @@ static void find_special(int dir, struct bytes *path, struct argv *found)
 		close(fd);
 }
 
-/* Leaves only what git would not ignore. */
-static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fail)
+/* Sorts paths into what git would ignore and what not; either list may be NULL. */
+static int sort_ignored(struct plumb *plumb, const struct argv *paths, struct argv *ignored,
+			struct argv *kept, struct fail *fail)
 {
 	struct bytes input = BYTES_INIT, out = BYTES_INIT;
 	struct spawn cmd = SPAWN_INIT;
-	struct argv kept = ARGV_INIT;
 	const char *p;
 
 	for (size_t i = 0; i < paths->count; i++) {
@@ -413,7 +420,7 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 		bytes_adds(&input, "./");
 		bytes_add(&input, paths->items[i], strlen(paths->items[i]) + 1);
 	}
-	prepare(plumb, &cmd);
+	plumb_prepare(plumb, &cmd);
 	repo_git_at_top(plumb->repo, &cmd);
 	cmd.input = input.data;
 	cmd.input_len = input.len;
@@ -423,6 +430,7 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 		fail_set(fail, FAIL_FATAL, "git check-ignore: exit status %d", cmd.status);
 	p = out.data;
 	for (size_t i = 0; fail->kind == 0 && i < paths->count && p < out.data + out.len; i++) {
+		struct argv *list;
 		const char *field[4];
 
 		for (int n = 0; n < 4; n++) {
@@ -430,28 +438,37 @@ static int drop_ignored(struct plumb *plumb, struct argv *paths, struct fail *fa
 			p += strlen(p) + 1;
 		}
 		/* No pattern, or one that takes the path back in. */
-		if (!*field[2] || *field[2] == '!')
-			argv_push(&kept, paths->items[i]);
+		list = !*field[2] || *field[2] == '!' ? kept : ignored;
+		if (list)
+			argv_push(list, paths->items[i]);
 	}
-	argv_release(paths);
-	*paths = kept;
 	spawn_release(&cmd);
 	bytes_release(&input);
 	bytes_release(&out);
 	return fail->kind;
 }
 
+int plumb_ignored(struct plumb *plumb, const struct argv *paths, struct argv *ignored,
+		  struct fail *fail)
+{
+	return sort_ignored(plumb, paths, ignored, NULL, fail);
+}
+
 int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fail)
 {
 	struct bytes path = BYTES_INIT;
+	struct argv all = ARGV_INIT;
 	int top = file_open_dir(AT_FDCWD, plumb->repo->work_tree, fail);
 
 	if (top < 0)
 		return top;
-	find_special(top, &path, found);
+	find_special(top, &path, &all);
 	close(top);
+	if (all.count)
+		sort_ignored(plumb, &all, NULL, found, fail);
+	argv_release(&all);
 	bytes_release(&path);
-	return found->count ? drop_ignored(plumb, found, fail) : 0;
+	return fail->kind;
 }
 
 static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, struct fail *fail)
@@ -459,12 +476,12 @@ static int write_tree(struct plumb *plumb, const char *how, struct oid *tree, st
 	struct bytes out = BYTES_INIT;
 	struct fail other = FAIL_INIT;
 
-	if (run(plumb, &out, fail, "write-tree", how, NULL) == 0) {
+	if (plumb_run(plumb, &out, fail, "write-tree", how, NULL) == 0) {
 		bytes_chomp(&out);
 		if (!oid_parse(plumb->repo->algo, out.data, out.len, tree))
 			fail_set(fail, FAIL_FATAL, "git write-tree: unexpected answer");
-	} else if (run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/", NULL) ==
-			   0 &&
+	} else if (plumb_run(plumb, &out, &other, "ls-files", "--unmerged", "-z", "--", ":/",
+			     NULL) == 0 &&
 		   out.len) {
 		fail_clear(fail);
 		fail_set(fail, FAIL_NO, "the index has unmerged entries");
@@ -488,36 +505,12 @@ int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 int plumb_write_index_tree(struct plumb *plumb, struct oid *tree, struct fail *fail)
 {
 	char *index = mem_printf("%s/index", plumb->dir);
-	char *old = plumb->env.items[0]; /* GIT_INDEX_FILE, see set_environment() */
 
-	if (copy_index(plumb, index, "staged", fail) == 0) {
-		plumb->env.items[0] = mem_printf("GIT_INDEX_FILE=%s/staged", plumb->dir);
+	if (plumb_copy_index(plumb, index, "staged", fail) == 0) {
+		plumb_use_index(plumb, "staged");
 		write_tree(plumb, "--missing-ok", tree, fail);
-		free(plumb->env.items[0]);
-		plumb->env.items[0] = old;
+		plumb_use_index(plumb, "index");
 	}
 	free(index);
-	return fail->kind;
-}
-
-int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail)
-{
-	char header[16];
-	char *path = mem_printf("%s/index", plumb->dir);
-	int fd = file_open(AT_FDCWD, path, O_RDONLY, NULL, fail);
-
-	*empty = true;
-	if (fd == FAIL_GONE)
-		fail_clear(fail);
-	if (fd >= 0) {
-		/* "DIRC", version, number of entries. A split index has them in its base. */
-		ssize_t n = read(fd, header, sizeof(header));
-
-		if (n >= 12 && !memcmp(header, "DIRC", 4))
-			*empty = !memcmp(header + 8, "\0\0\0\0", 4) &&
-				 (n < 16 || memcmp(header + 12, "link", 4) != 0);
-		close(fd);
-	}
-	free(path);
 	return fail->kind;
 }

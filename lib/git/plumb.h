@@ -9,7 +9,7 @@
  * directory that has the repository's as its alternate. The pack room then takes
  * from there what the checkpoint needs.
  *
- * On disk: <common-dir>/interlock/tmp/<nonce>/{index,staged,objects/}, and beside
+ * On disk: <common-dir>/interlock/tmp/<nonce>/{index,staged,last,plain,objects/}, and beside
  * it <nonce>.lock, on which the owner holds a flock from before the folder is made
  * until after it is removed.
  *
@@ -42,8 +42,28 @@ struct plumb {
 /* Makes the folder, with a copy of the user's index (none when there is none). */
 int plumb_begin(struct repo *repo, struct plumb *plumb, struct fail *fail);
 
+/*
+ * git compares whole seconds, and so believes an entry whose file was written again
+ * in the same second when the index is younger: it took long to write, or is a copy.
+ * Such entries lose their stat data here, so that git reads the files. `paths`
+ * (from the top) says which entries matter; NULL: all.
+ */
+int plumb_doubt(struct plumb *plumb, const struct argv *paths, struct fail *fail);
+
 /* Starts from the entries of a tree instead of the user's index. */
 int plumb_read_tree(struct plumb *plumb, const struct oid *tree, struct fail *fail);
+
+/*
+ * Fills a second index, for plumb_last_names(): a line "<mode> <id> TAB <path>", with
+ * a NUL behind it, for each entry.
+ */
+int plumb_fill_last(struct plumb *plumb, const struct bytes *lines, struct fail *fail);
+
+/* The paths (from the top) in the private or the second index that pathspecs match. */
+int plumb_names(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *names,
+		struct fail *fail);
+int plumb_last_names(struct plumb *plumb, const char *const *pathspecs, size_t count,
+		     struct argv *names, struct fail *fail);
 
 /* Does a pathspec match anything on disk (ignored or not) or in the private index? */
 int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, struct fail *fail);
@@ -54,6 +74,10 @@ int plumb_matches(struct plumb *plumb, const char *pathspec, bool *matches, stru
  */
 int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fail);
 
+/* Those of these paths (from the top; none beyond a symlink) that git ignores. */
+int plumb_ignored(struct plumb *plumb, const struct argv *paths, struct argv *ignored,
+		  struct fail *fail);
+
 /*
  * `git add -A`, for everything or for pathspecs (as git has them, relative to the
  * current directory; each must match something). Paths that git could not add
@@ -61,6 +85,16 @@ int plumb_special_files(struct plumb *plumb, struct argv *found, struct fail *fa
  */
 int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
 	      struct fail *fail);
+
+/*
+ * Where a .gitattributes is no file in the work tree, git goes by the index. One
+ * that was deleted, or became a symlink, must not go on converting what is added
+ * after it: this brings it up to date in the private index.
+ */
+int plumb_add_attributes(struct plumb *plumb, struct fail *fail);
+
+/* Removes the unmerged entries that nothing was added for: they are of no interest. */
+int plumb_drop_unmerged(struct plumb *plumb, struct fail *fail);
 
 /* `git write-tree`: FAIL_FATAL when an add has left unmerged entries. */
 int plumb_write_tree(struct plumb *plumb, struct oid *tree, struct fail *fail);

@@ -18,6 +18,7 @@ static const char reason_large[] = "too large";
 static const char reason_failed[] = "unreadable";
 static const char reason_nested[] = "nested repository";
 static const char reason_dirty[] = "dirty submodule";
+static const char reason_ignored[] = "ignored";
 
 static void add_skip(struct capture *c, const char *path, const char *reason)
 {
@@ -154,11 +155,21 @@ static int must_match(struct capture *c, const struct oid *on_tree, const char *
 	return r;
 }
 
-static bool is_skipped(const struct capture *c, const char *path)
+/*
+ * Was this path, or a directory that it is in, not recorded, and said so? (Of a
+ * repository inside the commit is recorded.) A path save then leaves it as the last
+ * checkpoint has it: the index has something older.
+ */
+static bool left_out(const struct capture *c, const char *path, uint32_t mode)
 {
-	for (size_t i = 0; i < c->skipped_count; i++)
-		if (!strcmp(c->skipped[i].path, path))
+	for (size_t i = 0; mode != 0160000 && i < c->skipped_count; i++) {
+		const char *skipped = c->skipped[i].path;
+		size_t len = strlen(skipped);
+
+		len -= len && skipped[len - 1] == '/'; /* as git writes of a repository */
+		if (!strncmp(skipped, path, len) && (!path[len] || path[len] == '/'))
 			return true;
+	}
 	return false;
 }
 
@@ -209,9 +220,10 @@ static int graft_below(void *arg, const char *path, UNUSED uint32_t old_mode,
 		       const struct oid *new_oid, UNUSED struct fail *fail)
 {
 	struct graft_dir *dir = arg;
-	char *full = *dir->path ? mem_printf("%s/%s", dir->path, path) : mem_strdup(path);
+	char *full = mem_printf("%s/%s", dir->path, path);
 
-	add_graft(dir->c, full, new_mode, new_oid);
+	if (!left_out(dir->c, full, new_mode))
+		add_graft(dir->c, full, new_mode, new_oid);
 	free(full);
 	return 0;
 }
@@ -263,26 +275,65 @@ static int graft_path(struct capture *c, const struct oid *on_tree, const char *
 	return 0;
 }
 
+/*
+ * Does a file or a symlink stand where a directory of this path should be? Then the
+ * path is gone, also when git does not look (assume-unchanged, skip-worktree) and its
+ * entry is displaced only once that file is added. Neighbours share the answer.
+ */
+struct displaced {
+	char *dir; /* of the path that was asked about last, with its slash */
+	size_t dir_len;
+	bool answer;
+};
+
+static bool is_displaced(const struct capture *c, struct displaced *last, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) + 1 : 0;
+
+	if (last->dir && last->dir_len == len && !memcmp(last->dir, path, len))
+		return last->answer;
+	free(last->dir);
+	last->dir = mem_dup(path, len);
+	last->dir_len = len;
+	last->answer = false;
+	for (size_t i = 0; i < len && !last->answer; i++) {
+		struct stat st;
+		char *full;
+
+		if (path[i] != '/')
+			continue;
+		full = mem_printf("%s/%.*s", c->repo->work_tree, (int)i, path);
+		last->answer =
+			lstat(full, &st) == 0 && (S_ISREG(st.st_mode) || S_ISLNK(st.st_mode));
+		free(full);
+	}
+	return last->answer;
+}
+
 /* What stands at each named path in `tree` (the index with the work tree's changes). */
 static int take_grafts(struct capture *c, const struct capture_options *options,
 		       const struct argv *paths, const struct oid *tree, struct fail *fail)
 {
-	for (size_t i = 0; i < paths->count; i++) {
+	struct displaced last = {0};
+
+	for (size_t i = 0; i < paths->count && fail->kind == 0; i++) {
 		struct tree_entry now;
 
 		if (lookup(c, tree, paths->items[i], &now, fail) < 0)
-			return fail->kind;
-		/* Not recorded, and said so: what the last checkpoint has stays. */
-		if (!now.mode && is_skipped(c, paths->items[i]))
+			break;
+		if (is_displaced(c, &last, paths->items[i]))
+			now.mode = 0;
+		if (left_out(c, paths->items[i], now.mode))
 			continue;
 		if (is_unmatched(c, paths->items[i]) &&
 		    must_match(c, &options->on_tree, paths->items[i], options->paths[i], fail) < 0)
-			return fail->kind;
-		if (graft_path(c, &options->on_tree, paths->items[i], &now, fail) < 0)
-			return fail->kind;
+			break;
+		graft_path(c, &options->on_tree, paths->items[i], &now, fail);
 	}
+	free(last.dir);
 	drop_doubles(c);
-	return 0;
+	return fail->kind;
 }
 
 /* Full scans check named paths too: a path that is nowhere is a mistake worth telling. */
@@ -426,12 +477,30 @@ static int wait_for_index(struct capture *c, const struct capture_options *optio
 	return refuse_empty_index(c, fail);
 }
 
-/* Partial captures through git: the difference to on_tree is what the paths changed. */
-static int collect_grafts(struct capture *c, const struct oid *on_tree, struct fail *fail)
+static int list_entry(void *arg, const char *path, UNUSED uint32_t old_mode,
+		      UNUSED const struct oid *old_oid, uint32_t mode, const struct oid *oid,
+		      UNUSED struct fail *fail)
 {
-	struct graft_dir top = {.c = c, .path = ""};
+	struct bytes *lines = arg;
+	char hex[OID_HEX_MAX + 1];
 
-	return tree_diff(&c->odb, on_tree, &c->tree, graft_below, &top, fail);
+	/* The names are what matters, and of some names git refuses symlinks. */
+	bytes_addf(lines, "%o %s\t", mode == 0120000 ? 0100644 : mode, oid_hex(oid, hex));
+	bytes_add(lines, path, strlen(path) + 1);
+	return 0;
+}
+
+/* The files of the last checkpoint, for pathspecs that only git can match with them. */
+static int fill_last(struct capture *c, const struct oid *on_tree, struct fail *fail)
+{
+	struct bytes lines = BYTES_INIT;
+	struct oid none;
+
+	oid_zero(c->repo->algo, &none);
+	if (tree_diff(&c->odb, &none, on_tree, list_entry, &lines, fail) == 0)
+		plumb_fill_last(&c->plumb, &lines, fail);
+	bytes_release(&lines);
+	return fail->kind;
 }
 
 static bool stands_in(struct capture *c, const struct oid *tree, const char *path)
@@ -442,27 +511,46 @@ static bool stands_in(struct capture *c, const struct oid *tree, const char *pat
 	return !oid_is_zero(tree) && tree_lookup(&c->odb, tree, path, &entry, &miss) == 0;
 }
 
+/* In the last checkpoint: `literal` is the path that a plain pathspec means, else NULL. */
+static int matches_last(struct capture *c, const struct capture_options *options, const char *given,
+			const char *literal, bool *matches, struct fail *fail)
+{
+	struct argv names = ARGV_INIT;
+
+	if (literal)
+		*matches = stands_in(c, &options->on_tree, literal) ||
+			   stands_in(c, &options->head_tree, literal);
+	else if (options->partial && plumb_last_names(&c->plumb, &given, 1, &names, fail) == 0)
+		*matches = names.count > 0;
+	argv_release(&names);
+	return fail->kind;
+}
+
 /*
  * A pathspec has to match something: on disk, in the user's index, or in the last
- * checkpoint. Only what matches on disk or in the last checkpoint can be added.
+ * checkpoint. Only what matches on disk or in the index can be added: the others
+ * are gone.
  */
 static int match_pathspec(struct capture *c, const struct capture_options *options,
 			  const char *given, struct argv *specs, struct fail *fail)
 {
 	struct fail lookup = FAIL_INIT;
-	bool matches;
+	bool matches, known;
 	char *path = NULL;
 
 	if (plumb_matches(&c->plumb, given, &matches, fail) < 0)
 		return fail->kind;
-	if (!matches && capture_literal_path(c->repo, given, &path, &lookup) == 0)
-		matches = stands_in(c, &options->on_tree, path) ||
-			  stands_in(c, &options->head_tree, path);
-	free(path);
-	if (!matches)
-		return fail_set(fail, FAIL_FATAL, "pathspec '%s' did not match any files", given);
-	argv_push(specs, given);
-	return 0;
+	known = matches;
+	if (!known) {
+		capture_literal_path(c->repo, given, &path, &lookup);
+		matches_last(c, options, given, path, &known, fail);
+		free(path);
+	}
+	if (fail->kind == 0 && !known)
+		fail_set(fail, FAIL_FATAL, "pathspec '%s' did not match any files", given);
+	if (matches)
+		argv_push(specs, given);
+	return fail->kind;
 }
 
 /* The native scan's words for the same. */
@@ -480,77 +568,166 @@ static const char *special_reason(const struct repo *repo, const char *path)
 	return "device";
 }
 
-/* git add -A, and what it left out. */
-static int add_all(struct capture *c, const struct capture_options *options, struct argv *specs,
-		   struct fail *fail)
+/* git add -A, and what it left out; `specs`: NULL is everything. */
+static int add_all(struct capture *c, const struct argv *specs, struct fail *fail)
 {
-	struct argv failed = ARGV_INIT, special = ARGV_INIT, usable = ARGV_INIT;
+	struct argv failed = ARGV_INIT, special = ARGV_INIT;
 
-	/* In the last checkpoint's tree a path may be gone already: nothing to add then. */
-	for (size_t i = 0; options->partial && i < specs->count && fail->kind == 0; i++) {
-		bool matches;
-
-		if (plumb_matches(&c->plumb, specs->items[i], &matches, fail) == 0 && matches)
-			argv_push(&usable, specs->items[i]);
-	}
-	if (fail->kind == 0 && (!options->partial || usable.count))
-		plumb_add(&c->plumb, (const char *const *)usable.items, usable.count, &failed,
-			  fail);
-	if (fail->kind == 0 && !options->partial)
+	if (specs && !specs->count)
+		return 0;
+	plumb_add(&c->plumb, specs ? (const char *const *)specs->items : NULL,
+		  specs ? specs->count : 0, &failed, fail);
+	if (fail->kind == 0 && !specs)
 		plumb_special_files(&c->plumb, &special, fail);
 	for (size_t i = 0; i < failed.count; i++)
-		add_skip(c, failed.items[i], reason_failed);
+		if (!i || strcmp(failed.items[i - 1], failed.items[i]) != 0)
+			add_skip(c, failed.items[i], reason_failed);
 	for (size_t i = 0; i < special.count; i++)
 		add_skip(c, special.items[i], special_reason(c->repo, special.items[i]));
 	argv_release(&failed);
 	argv_release(&special);
-	argv_release(&usable);
 	return fail->kind;
 }
 
-/*
- * The index's .gitattributes as the work tree has them: one that was deleted in the
- * work tree must not go on converting what is added. No such file is no failure.
- */
-static int add_attributes(struct capture *c, struct fail *fail)
+static int add_everything(struct capture *c, const struct oid *before, const struct oid *index_tree,
+			  struct fail *fail)
 {
-	static const char *const spec[] = {":(top,glob)**/.gitattributes"};
-	struct argv ignored = ARGV_INIT;
-	bool any;
+	if (plumb_doubt(&c->plumb, NULL, fail) < 0 || add_all(c, NULL, fail) < 0 ||
+	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0)
+		return fail->kind;
+	return apply_limits(c, before, index_tree, fail);
+}
 
-	if (plumb_matches(&c->plumb, spec[0], &any, fail) == 0 && any)
-		plumb_add(&c->plumb, spec, 1, &ignored, fail);
+/* ":!x", ":/^x", ":(top,exclude)x" */
+static bool is_exclusion(const char *spec)
+{
+	const char *p = spec + 1;
+
+	if (spec[0] != ':' || getenv("GIT_LITERAL_PATHSPECS"))
+		return false;
+	if (*p != '(') {
+		p += strspn(p, "/");
+		return *p == '!' || *p == '^';
+	}
+	while (*p && *p != ')') {
+		size_t n = strcspn(++p, ",)");
+
+		if (n == strlen("exclude") && !strncmp(p, "exclude", n))
+			return true;
+		p += n;
+	}
+	return false;
+}
+
+/*
+ * The files, now and in the last checkpoint, that pathspecs mean which only git
+ * understands. What is only excluded is excluded from all; git's commands do not
+ * agree on whether that is all below the current directory.
+ */
+static int name_by_git(struct capture *c, const struct capture_options *options, struct argv *specs,
+		       struct argv *names, struct fail *fail)
+{
+	struct argv given = ARGV_INIT;
+	bool all = true;
+
+	for (size_t i = 0; i < options->path_count; i++) {
+		argv_push(&given, options->paths[i]);
+		all &= is_exclusion(options->paths[i]);
+	}
+	if (all) {
+		argv_push(&given, ":/");
+		argv_push(specs, ":/");
+	}
+	if (add_all(c, specs, fail) == 0 &&
+	    plumb_names(&c->plumb, (const char *const *)given.items, given.count, names, fail) == 0)
+		plumb_last_names(&c->plumb, (const char *const *)given.items, given.count, names,
+				 fail);
+	argv_release(&given);
+	return fail->kind;
+}
+
+/* A path that is there, was named, and is not recorded all the same. */
+static int tell_ignored(struct capture *c, const struct argv *paths, const struct oid *tree,
+			struct fail *fail)
+{
+	struct argv there = ARGV_INIT, ignored = ARGV_INIT;
+
+	for (size_t i = 0; i < paths->count && fail->kind == 0; i++) {
+		char *full = mem_printf("%s/%s", c->repo->work_tree, paths->items[i]);
+		struct tree_entry now;
+		struct stat st;
+
+		if (lookup(c, tree, paths->items[i], &now, fail) == 0 && !now.mode &&
+		    lstat(full, &st) == 0 && !left_out(c, paths->items[i], 0))
+			argv_push(&there, paths->items[i]);
+		free(full);
+	}
+	if (fail->kind == 0 && there.count)
+		plumb_ignored(&c->plumb, &there, &ignored, fail);
+	for (size_t i = 0; i < ignored.count; i++)
+		add_skip(c, ignored.items[i], reason_ignored);
+	argv_release(&there);
 	argv_release(&ignored);
 	return fail->kind;
 }
 
-/* The named paths are added to a copy of the user's index, and taken over from there. */
-static int add_literal(struct capture *c, const struct capture_options *options, struct argv *specs,
-		       const struct argv *paths, const struct oid *index_tree, struct fail *fail)
+/* Files by name: each is set, or gone. What is the same is a peer's to change. */
+static int take_files(struct capture *c, const struct oid *on_tree, const struct argv *names,
+		      const struct oid *tree, struct fail *fail)
 {
-	struct oid tree;
+	struct displaced last = {0};
 
-	if (add_attributes(c, fail) < 0 || add_all(c, options, specs, fail) < 0 ||
-	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
-	    apply_limits(c, index_tree, index_tree, fail) < 0)
-		return fail->kind;
-	tree = c->tree;
-	if (take_grafts(c, options, paths, &tree, fail) < 0)
-		return fail->kind;
-	return capture_rebase(c, &options->on_tree, fail);
+	for (size_t i = 0; i < names->count && fail->kind == 0; i++) {
+		struct tree_entry now, then;
+
+		if (lookup(c, tree, names->items[i], &now, fail) < 0 ||
+		    lookup(c, on_tree, names->items[i], &then, fail) < 0)
+			break;
+		if (is_tree(&now) || is_displaced(c, &last, names->items[i]))
+			now.mode = 0;
+		if (!now.mode)
+			oid_zero(c->repo->algo, &now.oid);
+		if ((now.mode == then.mode && oid_equal(&now.oid, &then.oid)) ||
+		    (!now.mode && is_tree(&then)) || left_out(c, names->items[i], now.mode))
+			continue;
+		if (is_tree(&then))
+			graft_path(c, on_tree, names->items[i], &now, fail);
+		else
+			add_graft(c, names->items[i], now.mode, &now.oid);
+	}
+	free(last.dir);
+	drop_doubles(c);
+	return fail->kind;
 }
 
-/* Everything; or pathspecs that only git understands, on the last checkpoint's entries. */
-static int add_specs(struct capture *c, const struct capture_options *options, struct argv *specs,
-		     const struct oid *before, const struct oid *index_tree, struct fail *fail)
+/*
+ * The named paths are added to a copy of the user's index (its flags and its stat
+ * data say what to look at), and taken over from there.
+ */
+static int add_paths(struct capture *c, const struct capture_options *options, struct argv *specs,
+		     const struct argv *literal, const struct oid *index_tree, struct fail *fail)
 {
-	if (options->partial && plumb_read_tree(&c->plumb, &options->on_tree, fail) < 0)
-		return fail->kind;
-	if (add_all(c, options, specs, fail) < 0 ||
+	struct argv names = ARGV_INIT;
+	struct oid tree;
+
+	if (plumb_doubt(&c->plumb, literal, fail) < 0 ||
+	    plumb_add_attributes(&c->plumb, fail) < 0 ||
+	    (literal ? add_all(c, specs, fail) : name_by_git(c, options, specs, &names, fail)) < 0)
+		goto done;
+	if ((oid_is_zero(index_tree) && plumb_drop_unmerged(&c->plumb, fail) < 0) ||
 	    plumb_write_tree(&c->plumb, &c->tree, fail) < 0 ||
-	    apply_limits(c, before, index_tree, fail) < 0)
-		return fail->kind;
-	return options->partial ? collect_grafts(c, &options->on_tree, fail) : 0;
+	    apply_limits(c, oid_is_zero(index_tree) ? &options->head_tree : index_tree, index_tree,
+			 fail) < 0)
+		goto done;
+	tree = c->tree;
+	if (literal && tell_ignored(c, literal, &tree, fail) < 0)
+		goto done;
+	if ((literal ? take_grafts(c, options, literal, &tree, fail)
+		     : take_files(c, &options->on_tree, &names, &tree, fail)) == 0)
+		capture_rebase(c, &options->on_tree, fail);
+done:
+	argv_release(&names);
+	return fail->kind;
 }
 
 static int open_plumb(struct capture *c, const struct capture_options *options,
@@ -573,21 +750,19 @@ static int run_plumb(struct capture *c, const struct capture_options *options,
 	struct argv specs = ARGV_INIT, paths = ARGV_INIT;
 	struct fail magic = FAIL_INIT;
 	bool literal;
-	struct oid before;
 
 	if (open_plumb(c, options, index_tree, fail) < 0)
 		return fail->kind;
+	literal = literal_paths(c->repo, options, &paths, &magic) == 0;
+	if (options->partial && !literal)
+		fill_last(c, &options->on_tree, fail);
 	for (size_t i = 0; i < options->path_count && fail->kind == 0; i++)
 		match_pathspec(c, options, options->paths[i], &specs, fail);
-	before = oid_is_zero(index_tree) ? options->head_tree : *index_tree;
-	if (options->partial)
-		before = options->on_tree;
-	literal = options->partial && !oid_is_zero(index_tree) &&
-		  literal_paths(c->repo, options, &paths, &magic) == 0;
-	if (fail->kind == 0 && literal)
-		add_literal(c, options, &specs, &paths, index_tree, fail);
+	if (fail->kind == 0 && options->partial)
+		add_paths(c, options, &specs, literal ? &paths : NULL, index_tree, fail);
 	else if (fail->kind == 0)
-		add_specs(c, options, &specs, &before, index_tree, fail);
+		add_everything(c, oid_is_zero(index_tree) ? &options->head_tree : index_tree,
+			       index_tree, fail);
 	argv_release(&specs);
 	argv_release(&paths);
 	return fail->kind;
@@ -676,10 +851,10 @@ static int judge_submodules(struct capture *c, const struct capture_options *opt
 	if (find_submodules(c, options, &paths, fail) == 0)
 		submodules_dirty(c->repo, &paths, &dirty, &unreadable, fail);
 	for (size_t i = 0; i < dirty.count; i++)
-		if (!is_skipped(c, dirty.items[i]))
+		if (!left_out(c, dirty.items[i], 0))
 			add_skip(c, dirty.items[i], reason_dirty);
 	for (size_t i = 0; i < unreadable.count; i++)
-		if (!is_skipped(c, unreadable.items[i]))
+		if (!left_out(c, unreadable.items[i], 0))
 			add_skip(c, unreadable.items[i], reason_failed);
 	argv_release(&paths);
 	argv_release(&dirty);
