@@ -168,6 +168,36 @@ int lock_take(struct lock *lock, int dir, const char *name, enum lock_mode mode,
 	}
 }
 
+#define PROBE_MS 1000 /* far longer than anybody asks */
+
+int lock_take_open(int fd, const char *label, int64_t deadline, struct fail *fail)
+{
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno == EWOULDBLOCK && flock(fd, LOCK_SH | LOCK_NB) == 0) {
+		int64_t soon = clock_deadline(PROBE_MS);
+
+		/* Nobody holds it, somebody asks, as we just did. */
+		if (deadline < soon)
+			deadline = soon;
+	}
+	if (wait_for_flock(fd, label, LOCK_EX, deadline, NULL, fail) < 0)
+		flock(fd, LOCK_UN);
+	return fail->kind;
+}
+
+int lock_probe_open(int fd, struct fail *fail)
+{
+	while (flock(fd, LOCK_SH | LOCK_NB) < 0) {
+		if (errno == EWOULDBLOCK)
+			return fail_set(fail, FAIL_BUSY, "it is locked");
+		if (errno != EINTR)
+			return fail_errno(fail, "ask for a lock");
+	}
+	flock(fd, LOCK_UN);
+	return 0;
+}
+
 void lock_drop(struct lock *lock)
 {
 	if (lock->fd >= 0)

@@ -53,6 +53,19 @@ int lock_take(struct lock *lock, int dir, const char *name, enum lock_mode mode,
 void lock_drop(struct lock *lock);
 
 /*
+ * The same for an open file or directory: its flock, taken alone, until `deadline`.
+ * The caller compares with the name afterwards. Whoever only asks whether a lock is
+ * free takes it shared for a moment; that is waited out, and never FAIL_BUSY.
+ */
+int lock_take_open(int fd, const char *label, int64_t deadline, struct fail *fail);
+
+/*
+ * Asks, and gives back: 0 when nobody holds it alone, FAIL_BUSY, or FAIL_SYSTEM when
+ * the kernel cannot say. Not on a descriptor that may hold the lock itself.
+ */
+int lock_probe_open(int fd, struct fail *fail);
+
+/*
  * Says who holds a flock on the open file `fd`: "pid 812 (git-shadow-commit), for 3s".
  * From /proc/locks, so it is for messages only; "an unseen process" when hidden.
  */

@@ -88,6 +88,8 @@ static void child_run(const struct spawn *cmd, char **env, const struct streams 
 	child_move(streams->in, 0, report);
 	child_move(streams->out, 1, report);
 	child_move(streams->err, 2, report);
+	if (cmd->cwd_fd > 0 && fchdir(cmd->cwd_fd) < 0)
+		child_failed(report);
 	if (cmd->cwd && chdir(cmd->cwd) < 0)
 		child_failed(report);
 	signal(SIGPIPE, SIG_DFL);

@@ -26,6 +26,7 @@ struct spawn {
 	struct argv argv;
 	struct argv env;   /* "NAME=value" sets, "NAME" removes */
 	const char *cwd;   /* NULL: ours */
+	int cwd_fd;	   /* the same as an open directory, whatever its name is now; 0: none */
 	const char *input; /* fed to standard input; NULL: /dev/null */
 	size_t input_len;
 	bool inherit_stdin;
