@@ -19,6 +19,10 @@ int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
 		.max_file_size = 100 * MIB,
 		.max_snapshot_bytes = 2048 * MIB,
 		.segment_max = 256,
+		.claim_timeout = 120000,
+		.task_cap = DURATION_NEVER,
+		.ttl = (int64_t)24 * 3600 * 1000,
+		.grace = 5000,
 		.log_all_ref_updates = -1,
 		.file_mode = true,
 		.trust_ctime = true,
@@ -41,11 +45,57 @@ static int take_engine(char **engine, const char *value, const char *what, struc
 	return 0;
 }
 
+/* One rule; the empty one forgets those before it, as other lists of git's have it. */
+static void take_noise(struct argv *noise, const char *value)
+{
+	if (*value)
+		argv_push(noise, value);
+	else
+		argv_release(noise);
+}
+
 static int take_durability(bool *durable, const char *value, const char *what, struct fail *fail)
 {
 	if (strcmp(value, "process") && strcmp(value, "full"))
 		return fail_set(fail, FAIL_USAGE, "%s: '%s' is not process or full", what, value);
 	*durable = !strcmp(value, "full");
+	return 0;
+}
+
+static int take_clean(bool *all, const char *value, const char *what, struct fail *fail)
+{
+	if (strcmp(value, "keep-ignored") && strcmp(value, "all"))
+		return fail_set(fail, FAIL_USAGE, "%s: '%s' is not keep-ignored or all", what,
+				value);
+	*all = !strcmp(value, "all");
+	return 0;
+}
+
+/* One setting of the pool's. 0: it was one; 1: it is none of them. */
+static int take_pool(struct gitconf *conf, const char *name, const char *value, const char *what,
+		     struct fail *fail)
+{
+	if (!strcmp(name, "poolmax"))
+		return number_parse(value, what, 0, 1 << 20, &conf->pool_max, fail);
+	if (!strcmp(name, "claimtimeout")) {
+		conf->claim_timeout_from = !strncmp(what, "config", 6)
+						   ? "config interlock.claimTimeout"
+						   : "GIT_INTERLOCK_CLAIM_TIMEOUT";
+		return duration_parse(value, what, &conf->claim_timeout, fail);
+	}
+	if (!strcmp(name, "taskcap"))
+		return duration_parse(value, what, &conf->task_cap, fail);
+	if (!strcmp(name, "ttl"))
+		return duration_parse(value, what, &conf->ttl, fail);
+	if (!strcmp(name, "grace"))
+		return duration_parse(value, what, &conf->grace, fail);
+	if (!strcmp(name, "clean"))
+		return take_clean(&conf->clean_all, value, what, fail);
+	if (strcmp(name, "pooldir") != 0)
+		return 1;
+	if (value[0] != '/')
+		return fail_set(fail, FAIL_USAGE, "%s: '%s' is not an absolute path", what, value);
+	set_string(&conf->pool_dir, value);
 	return 0;
 }
 
@@ -67,12 +117,15 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 		return take_engine(&conf->engine, value, what, fail);
 	if (!strcmp(name, "segmentmax"))
 		return number_parse(value, what, 1, 1 << 20, &conf->segment_max, fail);
+	if (!strcmp(name, "noise"))
+		take_noise(&conf->noise, value);
 	if (!strcmp(name, "session")) {
 		if (name_check(value, what, fail) < 0)
 			return fail->kind;
 		set_string(&conf->session, value);
+		return 0;
 	}
-	return 0;
+	return take_pool(conf, name, value, what, fail) < 0 ? fail->kind : 0;
 }
 
 /* Is a boolean of git's set to `wanted`? A value that is no boolean is git's to judge. */
@@ -198,6 +251,12 @@ static void take_extension(struct repo *repo, const char *name, const char *valu
 						   : "extensions.objectFormat");
 		return;
 	}
+	if (!strcmp(name, "worktreeconfig"))
+		repo->conf.worktree_config =
+			git_bool_is(repo, "extensions.worktreeConfig", value, true);
+	if (!strcmp(name, "relativeworktrees"))
+		repo->conf.relative_extension =
+			git_bool_is(repo, "extensions.relativeWorktrees", value, true);
 	for (size_t i = 0; i < ARRAY_SIZE(harmless); i++)
 		if (!strcmp(name, harmless[i])) {
 			snprintf(reason, sizeof(reason), "extensions.%s", name);
@@ -267,6 +326,9 @@ int gitconf_take(struct repo *repo, const char *key, const char *value, struct f
 		take_filter(conf, key + 7);
 	else if (!strncmp(key, "hook.", 5))
 		take_hook(conf, key + 5, value);
+	else if (!strcmp(key, "worktree.userelativepaths"))
+		conf->relative_worktrees =
+			git_bool_is(repo, "worktree.useRelativePaths", value, true);
 	else if (!strcmp(key, "user.name"))
 		set_string(&conf->user_name, value);
 	else if (!strcmp(key, "user.email"))
@@ -295,6 +357,23 @@ int gitconf_take(struct repo *repo, const char *key, const char *value, struct f
 	return 0;
 }
 
+/* The variable holds the whole list, one rule on a line. */
+static void finish_noise(struct gitconf *conf)
+{
+	const char *p = getenv("GIT_INTERLOCK_NOISE");
+
+	if (!p)
+		return;
+	argv_release(&conf->noise);
+	while (*p) {
+		size_t len = strcspn(p, "\n");
+
+		if (len)
+			argv_take(&conf->noise, mem_dup(p, len));
+		p += len + (p[len] == '\n');
+	}
+}
+
 int gitconf_finish(struct repo *repo, struct fail *fail)
 {
 	static const struct {
@@ -307,6 +386,13 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		{"GIT_INTERLOCK_DURABILITY", "durability"},
 		{"GIT_INTERLOCK_ENGINE", "engine"},
 		{"GIT_INTERLOCK_SESSION", "session"},
+		{"GIT_INTERLOCK_POOL_DIR", "pooldir"},
+		{"GIT_INTERLOCK_POOL_MAX", "poolmax"},
+		{"GIT_INTERLOCK_CLAIM_TIMEOUT", "claimtimeout"},
+		{"GIT_INTERLOCK_TASK_CAP", "taskcap"},
+		{"GIT_INTERLOCK_TTL", "ttl"},
+		{"GIT_INTERLOCK_GRACE", "grace"},
+		{"GIT_INTERLOCK_CLEAN", "clean"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
@@ -315,6 +401,7 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		if (value && take_own(&repo->conf, own[i].name, value, own[i].variable, fail) < 0)
 			return fail->kind;
 	}
+	finish_noise(&repo->conf);
 	return 0;
 }
 
@@ -323,10 +410,11 @@ void gitconf_release(struct gitconf *conf)
 	char *fields[] = {conf->session,	 conf->user_name,     conf->user_email,
 			  conf->author_name,	 conf->author_email,  conf->committer_name,
 			  conf->committer_email, conf->excludes_file, conf->attributes_file,
-			  conf->hooks_path,	 conf->engine};
+			  conf->hooks_path,	 conf->engine,	      conf->pool_dir};
 
 	for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
 		free(fields[i]);
+	argv_release(&conf->noise);
 	argv_release(&conf->filters);
 	argv_release(&conf->config_hooks);
 	memset(conf, 0, sizeof(*conf));

@@ -23,7 +23,17 @@ struct gitconf {
 	bool allow_home;	    /* allowHome / GIT_INTERLOCK_ALLOW_HOME: save in $HOME or / */
 	bool durable;		    /* durability = process | full / GIT_INTERLOCK_DURABILITY */
 	char *session;		    /* session / GIT_INTERLOCK_SESSION, or NULL */
+	struct argv noise; /* noise / GIT_INTERLOCK_NOISE: ignore rules for files of a harness */
 	int64_t segment_max;	    /* segmentMax, 256: checkpoints in one segment of a chain */
+	char *pool_dir;		    /* poolDir / GIT_INTERLOCK_POOL_DIR, or NULL */
+	int64_t pool_max;      /* poolMax / GIT_INTERLOCK_POOL_MAX: slots in a pool; 0: no limit */
+	int64_t claim_timeout; /* ms; claimTimeout / GIT_INTERLOCK_CLAIM_TIMEOUT, 120s */
+	const char *claim_timeout_from; /* which of them said so; NULL: the default */
+	int64_t task_cap; /* ms that the caller may live: GIT_INTERLOCK_TASK_CAP; never */
+	int64_t ttl;	  /* ms; ttl / GIT_INTERLOCK_TTL, 24h: a person's lease */
+	int64_t grace;	/* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
+			 */
+	bool clean_all; /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
 
 	/* git's own, as git would see them */
 	char *user_name; /* NULL when unset */
@@ -38,6 +48,9 @@ struct gitconf {
 	bool check_stat_minimal;  /* core.checkStat = minimal */
 	bool fsync_set;		  /* core.fsync or core.fsyncMethod: git writes the refs */
 	char *hooks_path;	  /* core.hooksPath; NULL when unset */
+	bool worktree_config;	  /* extensions.worktreeConfig */
+	bool relative_extension;  /* extensions.relativeWorktrees */
+	bool relative_worktrees;  /* worktree.useRelativePaths */
 	bool precious_objects;	  /* extensions.preciousObjects: no object may be deleted */
 	bool transaction_hook;	  /* a config-based reference-transaction hook (git 2.54+) */
 	struct argv filters;	  /* names of filter drivers that do something on the way in */

@@ -397,16 +397,23 @@ static char *excludes_path(const struct repo *repo)
 	return dir ? mem_printf("%s/.config/git/ignore", dir) : NULL;
 }
 
-int ignore_open(struct repo *repo, struct ignore_set **out, struct fail *fail)
+struct ignore_set *ignore_open_empty(void)
 {
 	struct ignore_set *set = mem_zalloc(sizeof(*set));
+
+	pthread_mutex_init(&set->lock, NULL);
+	set->root = set_keep(set, dir_new(NULL, 0, NULL, 0));
+	return set;
+}
+
+int ignore_open(struct repo *repo, struct ignore_set **out, struct fail *fail)
+{
+	struct ignore_set *set = ignore_open_empty();
 	char *excludes = excludes_path(repo);
 	char *info = mem_printf("%s/info/exclude", repo->common_dir);
 	int rc = 0;
 
 	*out = NULL;
-	pthread_mutex_init(&set->lock, NULL);
-	set->root = set_keep(set, dir_new(NULL, 0, NULL, 0));
 	if (excludes)
 		rc = add_global(set, excludes, fail);
 	if (rc == 0)

@@ -39,6 +39,8 @@ struct ignore_set; /* owns all ignore_dirs of one scan */
  * (*set is then NULL).
  */
 int ignore_open(struct repo *repo, struct ignore_set **set, struct fail *fail);
+/* A set without any rules, for rules of another kind in the same language. */
+struct ignore_set *ignore_open_empty(void);
 void ignore_free(struct ignore_set *set);
 
 /* The rules that hold at the top, before the top's own .gitignore. */

@@ -15,26 +15,6 @@
 
 /* ---- the folder --------------------------------------------------------------------- */
 
-/* Removes a tree of files below `dir`, never through a symlink. */
-static void remove_tree(int dir, const char *name)
-{
-	struct fail ignored = FAIL_INIT;
-	struct bytes names = BYTES_INIT;
-	int fd;
-
-	if (unlinkat(dir, name, 0) == 0 || (errno != EISDIR && errno != EPERM))
-		return;
-	fd = file_open_dir(dir, name, &ignored);
-	if (fd < 0)
-		return;
-	file_each_name(fd, &names, &ignored);
-	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
-		remove_tree(fd, p);
-	close(fd);
-	unlinkat(dir, name, AT_REMOVEDIR);
-	bytes_release(&names);
-}
-
 /*
  * A folder's lock is taken before the folder is made and removed after it, so a
  * folder without a held lock has no owner. Sweeper and maker may meet on a lock
@@ -48,7 +28,7 @@ static void sweep_one(struct repo *repo, int parent, const char *name)
 
 	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, NULL, &repo->modes, &ignored) ==
 	    0) {
-		remove_tree(parent, name);
+		file_remove_tree(parent, name, &ignored);
 		unlinkat(parent, lock_name, 0);
 	}
 	lock_drop(&lock);
@@ -142,8 +122,9 @@ void plumb_end(struct plumb *plumb)
 	if (plumb->dir) {
 		const char *name = strrchr(plumb->dir, '/') + 1;
 		char *lock = mem_printf("%s.lock", name);
+		struct fail ignored = FAIL_INIT;
 
-		remove_tree(plumb->parent, name);
+		file_remove_tree(plumb->parent, name, &ignored);
 		unlinkat(plumb->parent, lock, 0);
 		free(lock);
 	}

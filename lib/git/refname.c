@@ -68,5 +68,6 @@ bool refname_per_worktree(const char *name)
 
 bool refname_is_ours(const char *name)
 {
-	return starts_with(name, "refs/shadow/") || starts_with(name, "refs/shadow-old/");
+	return starts_with(name, "refs/shadow/") || starts_with(name, "refs/shadow-old/") ||
+	       starts_with(name, "refs/rescue/");
 }

@@ -19,7 +19,7 @@ bool refname_is_root(const char *name);
 /* HEAD and other names outside refs/, refs/bisect, refs/worktree, refs/rewritten. */
 bool refname_per_worktree(const char *name);
 
-/* refs/shadow/ and refs/shadow-old/: only the suite writes there. */
+/* refs/shadow/, refs/shadow-old/ and refs/rescue/: only the suite writes there. */
 bool refname_is_ours(const char *name);
 
 #endif

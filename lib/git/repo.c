@@ -447,20 +447,40 @@ void repo_close(struct repo *repo)
 	git_libgit2_shutdown();
 }
 
+/* Somebody deleted the whole folder while we had it open: there is another one, or none. */
+static bool state_dir_is_gone(const struct repo *repo)
+{
+	struct stat st;
+
+	return fstat(repo->state_fd, &st) == 0 && st.st_nlink == 0;
+}
+
+static int open_state(struct repo *repo, struct fail *fail)
+{
+	if (repo->state_fd >= 0 && !state_dir_is_gone(repo))
+		return 0;
+	if (repo->state_fd >= 0)
+		close(repo->state_fd);
+	repo->state_fd = -1;
+	repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
+	if (repo->state_fd == FAIL_GONE) {
+		fail_clear(fail);
+		if (file_make_dirs(repo->common_fd, "interlock", &repo->modes, fail) == 0)
+			repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
+	}
+	return fail->kind;
+}
+
 int repo_state_dir(struct repo *repo, const char *sub, struct fail *fail)
 {
-	int fd;
+	int fd = repo->state_fd < 0 ? -1
+				    : openat(repo->state_fd, sub,
+					     O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 
-	if (repo->state_fd < 0) {
-		repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
-		if (repo->state_fd == FAIL_GONE) {
-			fail_clear(fail);
-			if (file_make_dirs(repo->common_fd, "interlock", &repo->modes, fail) == 0)
-				repo->state_fd = file_open_dir(repo->common_fd, "interlock", fail);
-		}
-		if (fail->kind)
-			return fail->kind;
-	}
+	if (fd >= 0)
+		return fd;
+	if (open_state(repo, fail) < 0)
+		return fail->kind;
 	fd = openat(repo->state_fd, sub, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd >= 0)
 		return fd;
