@@ -881,7 +881,10 @@ int capture_run(struct repo *repo, const struct capture_options *options, struct
 
 	begin(out, repo, options->recall);
 	oid_zero(repo->algo, &index_tree);
-	if (repo->engine == ENGINE_NATIVE && run_native(out, options, fail) == FAIL_ENGINE) {
+	if (options->native_only && repo->engine != ENGINE_NATIVE)
+		return fail_set(fail, FAIL_ENGINE, "%s", repo->engine_reason);
+	if (repo->engine == ENGINE_NATIVE && run_native(out, options, fail) == FAIL_ENGINE &&
+	    !options->native_only) {
 		char reason[sizeof(repo->engine_reason)];
 
 		snprintf(reason, sizeof(reason), "%.*s", (int)sizeof(reason) - 1, fail->message);

@@ -35,6 +35,7 @@ struct capture_options {
 	struct oid on_tree;    /* path saves: the tree of the last checkpoint, which they change */
 	struct recall *recall; /* may be NULL; not owned */
 	bool partial;	       /* only the named paths are looked at; the rest is on_tree's */
+	bool native_only;     /* what the native engine must not decide is FAIL_ENGINE */
 	void (*progress)(void *arg, uint64_t seen);
 	void *progress_arg;
 };

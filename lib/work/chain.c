@@ -189,6 +189,7 @@ static int read_last(struct chain *chain, struct fail *fail)
 	oid_zero(chain->repo->algo, &chain->last.tree);
 	oid_zero(chain->repo->algo, &chain->last.base);
 	oid_zero(chain->repo->algo, &chain->last.index);
+	oid_zero(chain->repo->algo, &chain->last.operation);
 	if (oid_is_zero(&chain->tip))
 		return 0;
 	read_recall(chain);
@@ -314,6 +315,8 @@ static void add_trailers(const struct chain *chain, const struct chain_entry *en
 	}
 	if (!oid_is_zero(&entry->index))
 		argv_pushf(out, "Shadow-Index: %s", oid_hex(&entry->index, hex));
+	if (!oid_is_zero(&entry->operation))
+		argv_pushf(out, "Shadow-Operation: %s", oid_hex(&entry->operation, hex));
 	push_all(out, entry->skipped);
 	if (place->cut)
 		argv_pushf(out, "Shadow-Previous: %s", oid_hex(&chain->tip, hex));
@@ -322,10 +325,10 @@ static void add_trailers(const struct chain *chain, const struct chain_entry *en
 		   place->number == 1 ? "-" : oid_hex(&chain->last.first, hex));
 }
 
-/* First parent: the chain. Then the base when it is new to the segment, then the index. */
+/* First parent: the chain. Then the base when it is new to the segment, the index, the operation. */
 static size_t choose_parents(const struct chain *chain, const struct chain_entry *entry,
 			     const struct place *place, const struct oid *root,
-			     struct oid parents[3])
+			     struct oid parents[4])
 {
 	size_t n = 0;
 
@@ -335,6 +338,8 @@ static size_t choose_parents(const struct chain *chain, const struct chain_entry
 		parents[n++] = entry->base;
 	if (!oid_is_zero(&entry->index))
 		parents[n++] = entry->index;
+	if (!oid_is_zero(&entry->operation))
+		parents[n++] = entry->operation;
 	return n;
 }
 
@@ -359,7 +364,7 @@ static int build_commit(struct chain *chain, const struct chain_entry *entry,
 	enum hash_algo algo = chain->repo->algo;
 	struct bytes message = BYTES_INIT, content = BYTES_INIT;
 	struct argv trailers = ARGV_INIT;
-	struct oid parents[3], root;
+	struct oid parents[4], root;
 	char *worktree = NULL;
 	size_t n;
 

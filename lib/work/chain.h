@@ -47,6 +47,7 @@ struct chain_entry {
 	struct oid tree;
 	struct oid base;	     /* zero when HEAD is unborn */
 	struct oid index;	     /* commit of the kept index; zero: none */
+	struct oid operation;	     /* commit of an unfinished operation; zero: none */
 	const char *session;	     /* may be NULL */
 	const char *message;	     /* the user's; without trailers */
 	const struct argv *trailers; /* the user's, "Key: value"; may be NULL */

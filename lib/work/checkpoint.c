@@ -101,6 +101,7 @@ int checkpoint_read(struct odb *odb, const struct oid *id, struct checkpoint *ou
 	trailer_oid(algo, &commit, "Shadow-Previous", &out->previous);
 	trailer_oid(algo, &commit, "Shadow-Base", &out->base);
 	trailer_oid(algo, &commit, "Shadow-Index", &out->index);
+	trailer_oid(algo, &commit, "Shadow-Operation", &out->operation);
 	out->session = trailer_text(&commit, "Shadow-Session");
 	out->worktree = trailer_text(&commit, "Shadow-Worktree");
 	read_paths(&commit, out);

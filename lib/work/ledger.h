@@ -30,6 +30,9 @@ struct ledger_event {
 	const char *reason;
 };
 
+/* A wait for the ledger that nobody minds, ms. */
+#define LEDGER_WAIT 1000
+
 /* Waits for the lock no longer than `wait_ms`, which need not be long. */
 int ledger_append(struct repo *repo, const struct ledger_event *event, int64_t wait_ms,
 		  struct fail *fail);

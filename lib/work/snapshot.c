@@ -127,6 +127,7 @@ static int look(struct save *s, struct fail *fail)
 		.on_tree = s->chain.last.tree,
 		.recall = s->chain.recall,
 		.partial = can_be_partial(s),
+		.native_only = s->options->native_only,
 		.progress = s->options->progress,
 		.progress_arg = s->options->progress_arg,
 	};
@@ -152,15 +153,15 @@ static int add_index_commit(struct save *s, struct fail *fail)
 	return r;
 }
 
-/* The kept index as a tree: its commit's id changes with the clock. */
-static int last_index_tree(struct save *s, struct oid *tree, struct fail *fail)
+/* A side commit of the last checkpoint as a tree: its id changes with the clock. */
+static int side_tree(struct save *s, const struct oid *side, struct oid *tree, struct fail *fail)
 {
 	struct commit commit = {0};
 
 	oid_zero(s->repo->algo, tree);
-	if (oid_is_zero(&s->chain.last.index))
+	if (oid_is_zero(side))
 		return 0;
-	if (commit_read(&s->odb, &s->chain.last.index, &commit, fail) < 0)
+	if (commit_read(&s->odb, side, &commit, fail) < 0)
 		return fail->kind;
 	*tree = commit.tree;
 	commit_release(&commit);
@@ -206,15 +207,18 @@ static int session_has_it(struct save *s, bool *has, struct fail *fail)
 static int is_unchanged(struct save *s, bool *unchanged, struct fail *fail)
 {
 	const struct checkpoint *last = &s->chain.last;
-	struct oid index_tree;
+	const struct snapshot_extra *extra = s->options->extra;
+	struct oid index_tree, extra_tree;
 
 	*unchanged = false;
 	if (s->options->allow_unchanged || oid_is_zero(&s->chain.tip) || s->chain.corrupt ||
 	    !oid_equal(&s->capture.tree, &last->tree) || !oid_equal(&s->base, &last->base))
 		return 0;
-	if (last_index_tree(s, &index_tree, fail) < 0)
+	if (side_tree(s, &last->index, &index_tree, fail) < 0 ||
+	    side_tree(s, &last->operation, &extra_tree, fail) < 0)
 		return fail->kind;
-	if (!oid_equal(&index_tree, &s->capture.index_tree))
+	if (!oid_equal(&index_tree, &s->capture.index_tree) ||
+	    (extra ? !oid_equal(&extra_tree, &extra->tree) : !oid_is_zero(&extra_tree)))
 		return 0;
 	return session_has_it(s, unchanged, fail);
 }
@@ -231,6 +235,13 @@ static int fill_pack(struct save *s, struct fail *fail)
 		return fail->kind;
 	have[n++] = s->chain.last.tree;
 	have[n++] = s->base_tree;
+	for (size_t i = 0; s->options->extra && i < s->options->extra->count; i++) {
+		const struct snapshot_object *object = &s->options->extra->objects[i];
+
+		if (pack_add(s->pack, &object->oid, object->type, object->content.data,
+			     object->content.len, fail) < 0)
+			return fail->kind;
+	}
 	if (capture_pack(&s->capture, &s->capture.tree, have, n, s->pack, fail) < 0 ||
 	    oid_is_zero(&s->capture.index_tree))
 		return fail->kind;
@@ -247,12 +258,24 @@ static int fill_pack(struct save *s, struct fail *fail)
 	return add_index_commit(s, fail);
 }
 
+static int is_wanted(struct save *s, struct fail *fail)
+{
+	const struct snapshot_options *options = s->options;
+	int r = options->wanted
+			? options->wanted(options->wanted_arg, &s->capture, &s->base_tree, fail)
+			: 1;
+
+	s->out->unwanted = r == 0;
+	return r < 0 ? r : 0;
+}
+
 /* Looks, decides, packs; a file that changes in between is looked at again. */
 static int look_and_pack(struct save *s, struct fail *fail)
 {
 	for (int tries = 0; tries < CAPTURE_TRIES; tries++) {
-		if (look(s, fail) < 0 || is_unchanged(s, &s->out->unchanged, fail) < 0 ||
-		    s->out->unchanged || lock_objects(s, fail) < 0)
+		if (look(s, fail) < 0 || is_wanted(s, fail) < 0 || s->out->unwanted ||
+		    is_unchanged(s, &s->out->unchanged, fail) < 0 || s->out->unchanged ||
+		    lock_objects(s, fail) < 0)
 			return fail->kind;
 		if (fill_pack(s, fail) != FAIL_NO)
 			return fail->kind;
@@ -311,6 +334,10 @@ static int append_once(struct save *s, const struct ref_lock *lock, const struct
 		.deadline = s->deadline,
 	};
 	bool moved;
+
+	oid_zero(s->repo->algo, &entry.operation);
+	if (s->options->extra)
+		entry.operation = s->options->extra->commit;
 
 	if (chain_refresh(&s->chain, &moved, fail) < 0)
 		return fail->kind;
@@ -418,7 +445,7 @@ static void tidy(struct save *s)
 	if (s->capture.cache)
 		statcache_save(s->capture.cache, s->repo, &ignored);
 	fail_clear(&ignored);
-	if (!s->out->unchanged)
+	if (!s->out->unchanged && !s->out->unwanted)
 		pack_consolidate(s->repo, &ignored);
 }
 
@@ -434,7 +461,7 @@ int snapshot_save(struct repo *repo, const struct snapshot_options *options, str
 	*out = (struct snapshot){0};
 	s.capture.plumb = (struct plumb)PLUMB_INIT;
 	if (begin(&s, fail) == 0 && look_and_pack(&s, fail) == 0 &&
-	    (out->unchanged || append(&s, fail) == 0)) {
+	    (out->unchanged || out->unwanted || append(&s, fail) == 0)) {
 		report(&s);
 		lock_drop(&s.objects);
 		if (options->stages.saved)

@@ -30,6 +30,20 @@
 #include "capture.h"
 #include "checkpoint.h"
 
+/*
+ * One more parent for the checkpoint: a commit of the caller's, and the objects that
+ * have to be packed for it. Named by the trailer Shadow-Operation (salvage.h).
+ */
+struct snapshot_extra {
+	struct oid commit, tree;
+	struct snapshot_object {
+		struct oid oid;
+		enum object_type type;
+		struct bytes content;
+	} * objects;
+	size_t count, cap;
+};
+
 struct snapshot;
 
 /* Who wants to know how far a save has come; both may be NULL. */
@@ -49,6 +63,15 @@ struct snapshot_options {
 	const char *const *paths;    /* pathspecs; NULL: everything */
 	size_t path_count;
 	bool allow_unchanged;
+	bool native_only; /* what only git reads right is FAIL_ENGINE, not looked at again */
+	const struct snapshot_extra *extra; /* may be NULL */
+	/*
+	 * Asked when the work tree has been looked at and before anything is written: 1: go
+	 * on, 0: nothing needs saving, negative: a failure. NULL: go on.
+	 */
+	int (*wanted)(void *arg, struct capture *capture, const struct oid *base_tree,
+		      struct fail *fail);
+	void *wanted_arg;
 	void (*progress)(void *arg, uint64_t seen);
 	void *progress_arg;
 	struct snapshot_stages stages;
@@ -58,6 +81,7 @@ struct snapshot {
 	struct oid commit, tree, parent, base; /* zero: none */
 	char *chain;
 	bool unchanged;
+	bool unwanted;	   /* options->wanted() said so: there is no commit */
 	bool mended;	   /* the chain's ref was corrupt: it goes on from the last good value */
 	unsigned attempts; /* swaps tried */
 	struct capture_skip *skipped; /* what could not be recorded */
