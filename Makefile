@@ -76,9 +76,11 @@ SEES_face = face base
 SEES_cmd  = face work git sys base
 iquote = $(foreach f,$(SEES_$(1)),-iquote lib/$(f))
 
-PROGRAMS = git-cas-ref git-shadow-commit
+PROGRAMS = git-cas-ref git-shadow-commit git-worktree-claim git-worktree-reap
 cmd_git-cas-ref = cmd/git-cas-ref.c $(wildcard cmd/cas-ref-*.c)
 cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow*.c)
+cmd_git-worktree-claim = cmd/git-worktree-claim.c $(wildcard cmd/claim-*.c)
+cmd_git-worktree-reap = cmd/git-worktree-reap.c $(wildcard cmd/reap-*.c)
 
 floor_src = $(filter-out lib/git/nonetwork.c,$(wildcard lib/$(1)/*.c))
 floor_obj = $(patsubst %.c,$(B)/%.o,$(call floor_src,$(1)))
@@ -135,6 +137,14 @@ $(B)/t/helper/%: t/helper/%.c $(B)/flags
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) -MMD -MP -o $@ $<
 
+# Helpers that use the suite itself.
+OWN_HELPERS = $(addprefix $(B)/t/helper/,wrap birth)
+$(OWN_HELPERS): $(B)/t/helper/%: t/helper/%.c $(ARCHIVES) $(GIT2_STUBS)
+	$(SAY) HELP $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) $(call iquote,cmd) -MMD -MP -o $@ $< \
+		$(GIT2_STUBS) $(ARCHIVES) $(LIBS)
+
 test-build: all $(UNIT) $(HELPERS)
 
 .PHONY: FORCE all test-build
@@ -147,7 +157,7 @@ FORCE:
 
 DEPS_BUILD = gcc make git libc6-dev libgit2-dev libmbedtls-dev libhttp-parser-dev libpcre2-dev \
 	     zlib1g-dev libbsd-dev libmd-dev libjansson-dev asciidoctor
-DEPS_CHECK = bats libcmocka-dev parallel perl strace procps clang libclang-rt-dev
+DEPS_CHECK = bats libcmocka-dev parallel perl strace procps spin clang libclang-rt-dev
 DEPS_BENCH = time linux-source-6.1
 missing = $(shell for p in $(1); do \
 	[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done)
@@ -178,7 +188,9 @@ deps-bench: deps-build
 
 PAGES = $(wildcard Documentation/*.adoc)
 MAN1 = $(patsubst Documentation/%.adoc,$(B)/man/%.1,$(filter Documentation/git-%.adoc,$(PAGES)))
-MAN5 = $(patsubst Documentation/%.adoc,$(B)/man/%.5,$(filter Documentation/interlock-%.adoc,$(PAGES)))
+MAN7 = $(B)/man/interlock-leases.7
+MAN5 = $(patsubst Documentation/%.adoc,$(B)/man/%.5,\
+	$(filter-out Documentation/interlock-leases.adoc,$(filter Documentation/interlock-%.adoc,$(PAGES))))
 
 define man_rules
 $(B)/man/%.$(1): Documentation/%.adoc
@@ -186,21 +198,24 @@ $(B)/man/%.$(1): Documentation/%.adoc
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)asciidoctor --failure-level=WARN -b manpage -o $$@ $$<
 endef
-$(foreach s,1 5,$(eval $(call man_rules,$(s))))
+$(foreach s,1 5 7,$(eval $(call man_rules,$(s))))
 
-man: $(MAN1) $(MAN5)
+man: $(MAN1) $(MAN5) $(MAN7)
 
 install: all man
-	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(docdir)'
+	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(mandir)/man7' \
+		'$(DESTDIR)$(docdir)'
 	install -m 755 $(BINARIES) '$(DESTDIR)$(bindir)'
 	install -m 644 $(MAN1) '$(DESTDIR)$(mandir)/man1'
 	install -m 644 $(MAN5) '$(DESTDIR)$(mandir)/man5'
+	install -m 644 $(MAN7) '$(DESTDIR)$(mandir)/man7'
 	install -m 644 README.md LICENSE $(PAGES) '$(DESTDIR)$(docdir)'
 
 uninstall:
 	cd '$(DESTDIR)$(bindir)' && rm -f $(PROGRAMS)
 	cd '$(DESTDIR)$(mandir)/man1' && rm -f $(notdir $(MAN1))
 	cd '$(DESTDIR)$(mandir)/man5' && rm -f $(notdir $(MAN5))
+	cd '$(DESTDIR)$(mandir)/man7' && rm -f $(notdir $(MAN7))
 	rm -rf '$(DESTDIR)$(docdir)'
 
 # ---- running it --------------------------------------------------------------------
