@@ -10,7 +10,7 @@
 load helpers
 
 DOC=$TOP/Documentation
-COMMANDS='git-cas-ref git-shadow-commit'
+COMMANDS='git-cas-ref git-shadow-commit git-worktree-claim git-worktree-reap'
 VERBS='save log show diff restore expire'
 
 # ---- reading the pages -----------------------------------------------------------
@@ -68,7 +68,7 @@ shown_options() { # <usage text> [<verb>]
         assert_match "$(perl -0777 -ne 'print $1 =~ s/\\//gr if /^\.SH "NAME"\n(.*)/m' out)" \
             "^$page - [a-z]" "NAME of $page"
     done
-    for page in $COMMANDS interlock-config interlock-format interlock-json; do
+    for page in $COMMANDS interlock-config interlock-format interlock-json interlock-leases; do
         [ -f "$DOC/$page.adoc" ] || flunk "no page for $page"
     done
 }
@@ -86,6 +86,27 @@ shown_options() { # <usage text> [<verb>]
     # A reader that finds nothing would agree with everything.
     assert_equal "$(terms git-shadow-commit OPTIONS expire | option_names | tr '\n' ' ')" \
         '--dry-run --json --keep --older-than --quiet --ref --verbose -n -q -v '
+}
+
+# All that the verbs of a command show, against all that the sections of its page name.
+verbs_agree() { # <command> <sections> <verb>...
+    local command=$1 sections=$2 shown='' named='' section verb
+    shift 2
+    for verb in "$@"; do
+        # shellcheck disable=SC2086 # no verb is no argument
+        must git "$command" $verb -h
+        shown+=$(shown_options "$output")$'\n'
+    done
+    while IFS= read -r section; do
+        named+=$(terms "git-$command" "$section" | option_names)$'\n'
+    done <<<"$sections"
+    assert_equal "$(sort -u <<<"$named")" "$(sort -u <<<"$shown")" "options of git $command"
+    assert_at_least "$(sort -u <<<"$named" | wc -l)" 8 options
+}
+
+@test "docs: every option of git worktree-claim and git worktree-reap is in the manual" {
+    verbs_agree worktree-claim $'WHO HOLDS IT\nOPTIONS\nLIST\nRELEASE\nRENEW' '' list release renew
+    verbs_agree worktree-reap $'OPTIONS\nRESCUED' '' rescued
 }
 
 @test "docs: the manual knows the verbs that the command has" {
@@ -152,6 +173,20 @@ settings() {
 	durability       GIT_INTERLOCK_DURABILITY         half
 	session          GIT_INTERLOCK_SESSION            a:b
 	engine           GIT_INTERLOCK_ENGINE             steam
+	poolDir          GIT_INTERLOCK_POOL_DIR           some/where
+	poolMax          GIT_INTERLOCK_POOL_MAX           many
+	claimTimeout     GIT_INTERLOCK_CLAIM_TIMEOUT      soon
+	taskCap          GIT_INTERLOCK_TASK_CAP           soon
+	ttl              GIT_INTERLOCK_TTL                soon
+	grace            GIT_INTERLOCK_GRACE              soon
+	clean            GIT_INTERLOCK_CLEAN              some
+	TABLE
+}
+
+# Whatever it holds is a rule: nothing is malformed.
+free_settings() {
+    cat <<-'TABLE'
+	noise            GIT_INTERLOCK_NOISE
 	TABLE
 }
 
@@ -162,10 +197,10 @@ plain_repo() {
 
 @test "settings: the manual lists those that this file tests, each with its variable" {
     assert_equal "$(terms interlock-config SETTINGS | sort)" \
-        "$(settings | awk '{ print "interlock." $1 }' | sort)" 'settings in the manual'
+        "$({ settings && free_settings; } | awk '{ print "interlock." $1 }' | sort)" 'settings in the manual'
     assert_equal "$(sed -n 's/.*Variable: `\(GIT_INTERLOCK_[A-Z_]*\)`.*/\1/p' \
         "$DOC/interlock-config.adoc")" "$(terms interlock-config SETTINGS | while read -r name; do
-            settings | awk -v name="${name#interlock.}" '$1 == name { print $2 }'
+            { settings && free_settings; } | awk -v name="${name#interlock.}" '$1 == name { print $2 }'
         done)" 'variables in the manual'
 }
 
@@ -460,6 +495,82 @@ syncs() { # <command>...: prints how many syncs the command made
     assert_match "$stderr" 'core.ignoreCase'
 }
 
+slot_state() { git worktree-claim list --json --pool "${1-default}" | json state; }
+
+@test "settings: poolDir" {
+    plain_repo
+    git config interlock.poolDir "$BATS_TEST_TMPDIR/one"
+    must git worktree-claim
+    assert_equal "$output" "$BATS_TEST_TMPDIR/one/default-1"
+    must env GIT_INTERLOCK_POOL_DIR="$BATS_TEST_TMPDIR/two" git worktree-claim
+    assert_equal "$output" "$BATS_TEST_TMPDIR/two/default-2"
+}
+
+@test "settings: poolMax" {
+    plain_repo
+    git config interlock.poolMax 1
+    must git worktree-claim
+    must_exit 75 git worktree-claim --no-wait
+    must env GIT_INTERLOCK_POOL_MAX=2 git worktree-claim --no-wait
+    must_exit 75 env GIT_INTERLOCK_POOL_MAX=9 git worktree-claim --no-wait --max 2
+    must git worktree-claim --no-wait --max 0
+}
+
+@test "settings: ttl" {
+    plain_repo
+    ends() { # the seconds until the lease of the slot that was claimed runs out
+        must "$@"
+        echo $(($(date -d "$(json expires <<<"$output")" +%s) - $(date +%s)))
+    }
+    assert_at_least "$(ends git worktree-claim --json | tail -n 1)" $((24 * 3600 - 60))
+    git config interlock.ttl 1h
+    local left
+    left=$(ends git worktree-claim --json | tail -n 1)
+    assert_at_most "$left" 3600
+    assert_at_least "$left" 3500
+    assert_at_most "$(ends env GIT_INTERLOCK_TTL=10m git worktree-claim --json | tail -n 1)" 600
+    assert_at_most "$(ends env GIT_INTERLOCK_TTL=10m git worktree-claim --json --ttl 1m | tail -n 1)" 60
+    must git worktree-claim --json --ttl never
+    assert_equal "$(json expires <<<"$output")" null
+}
+
+@test "settings: grace" {
+    plain_repo
+    local start took
+    stubborn() {
+        start=$(now_ms)
+        must_exit 142 "$@" git worktree-claim -q --deadline 200ms -- \
+            sh -c 'trap "" TERM; while :; do sleep 0.1; done'
+        took=$(($(now_ms) - start))
+    }
+    git config interlock.grace 3s
+    stubborn env
+    assert_at_least "$took" 3000 'milliseconds with 3s of grace'
+    stubborn env GIT_INTERLOCK_GRACE=100ms
+    assert_at_most "$took" 2900 'milliseconds with 100ms of grace'
+}
+
+@test "settings: clean and noise" {
+    plain_repo
+    local wt
+    must git worktree-claim
+    wt=$output
+    put "$wt/built.o" built
+    put "$wt/.harness" noise
+    git config interlock.noise .harness
+    must git worktree-claim release default-1 --json
+    assert_equal "$(json rescued <<<"$output")" null
+    assert_file "$wt/built.o" built
+    assert_absent "$wt/.harness"
+    git config interlock.clean all
+    must env GIT_INTERLOCK_CLEAN=keep-ignored git worktree-claim
+    assert_file "$wt/built.o" built
+    put "$wt/.harness" noise
+    must env GIT_INTERLOCK_NOISE=other git worktree-claim release default-1 --json
+    assert_match "$(json rescued <<<"$output")" '^refs/rescue/'
+    assert_absent "$wt/built.o"
+}
+
 # ---- JSON --------------------------------------------------------------------------------
 
 # Keys of the outermost object on each line, in order; lines with the same keys once.
@@ -546,6 +657,25 @@ odd_path() {
     must git shadow-commit expire --keep 1 --json
     assert_equal "$(keys <<<"$output")" "$(documented_keys EXPIRE 1 2)"
     assert_equal "$(json result <<<"${lines[0]}")" 'done'
+}
+
+@test "JSON: claim, list, release, reap and rescued have the keys of the manual" {
+    plain_repo
+    local wt
+    must git worktree-claim --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys 'CLAIM AND LIST' 1)"
+    wt=$(json path <<<"$output")
+    must git worktree-claim list --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys 'CLAIM AND LIST' 1)"
+    assert_equal "$(git worktree-claim list -z | tr -dc '\0' | wc -c)" \
+        "$(terms interlock-json 'CLAIM AND LIST' | wc -l)"
+    put "$wt/new" work
+    must git worktree-claim release default-1 --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys RELEASE 1)"
+    must git worktree-reap --dry-run --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys REAP 1)"
+    must git worktree-reap rescued --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys RESCUED 1)"
 }
 
 @test "JSON: a ledger line has the form and the keys of the manual" {

@@ -183,9 +183,39 @@ grep -i undo "$place/restore" | sed 's/^/    /' || true
 contents | cmp -s - "$place/contents" || fail 'what was restored differs from what was saved'
 still_untouched
 proved "$lost files are back, byte for byte (sha256sum)"
+
+# ---- a worktree of one's own ------------------------------------------------------------
+
+tell 'Each agent gets a worktree of its own, and nobody else gets that one.'
+printf '  $ wt=$(git worktree-claim)\n'
+started=$(date +%s%N)
+wt=$(git worktree-claim) || fail 'claim failed'
+took=$((($(date +%s%N) - started) / 1000000))
+[ -z "$(git -C "$wt" status --porcelain)" ] || fail "'$wt' is not clean"
+proved "a clean worktree with $files files in $took ms"
+for ((a = 1; a <= agents; a++)); do
+    git worktree-claim -q >"$place/saved/wt.$a" &
+done
+wait
+[ "$(sort -u "$place"/saved/wt.* | wc -l)" -eq "$agents" ] || fail "$agents claims did not give $agents worktrees"
+proved "$agents claims at once gave $agents more, each another one"
+show git worktree-claim list
+
+tell 'An agent is killed in the middle of its work; the next claim finds it.'
+git worktree-claim -q --pool killed -- sh -c 'echo half-done >result.txt; kill -9 $PPID' 2>/dev/null || true
+for ((t = 0; t < 200; t++)); do
+    case $(git worktree-claim list --pool killed) in *orphaned*) break ;; esac
+    sleep 0.05
+done
+show git worktree-reap
+rescue=$(git for-each-ref --format='%(refname)' refs/rescue)
+[ "$(git show "$rescue:result.txt")" = half-done ] || fail "the killed agent's work is lost"
+proved "what it had written is under ${rescue%/*}/"
+
 git fsck --strict --no-dangling --no-progress >"$place/fsck" 2>&1 || fail "git fsck: $(<"$place/fsck")"
 [ ! -s "$place/fsck" ] || fail "git fsck: $(<"$place/fsck")"
 proved 'git fsck --strict finds nothing to say'
 
 tell "Proved: $agents processes saved $total checkpoints at once and none was lost; index, HEAD" \
-    "and status were not touched; $lost destroyed files came back identical."
+    "and status were not touched; $lost destroyed files came back identical; $((agents + 2)) worktrees were" \
+    "leased, none twice, and a killed agent's work was rescued."

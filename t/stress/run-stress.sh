@@ -7,7 +7,8 @@
 #   BIG      sessions and saves of the big one (64)
 #   CASES    cases of the differential (10000; 0 is endless), DIFF_SEED its seed
 #   ENGINES  "native git"
-#   PARTS    of "swarm big naive kill differential" (all)
+#   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
+#   PARTS    of "swarm big naive kill births differential" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -15,7 +16,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill differential}
+PARTS=${PARTS:-swarm big naive kill births differential}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -56,6 +57,11 @@ if has naive; then
     part 1 swarm --writer cas --rounds 3
     part 1 swarm --writer stale --mode path --rounds 3
     part 1 swarm --writer retry --procs "$BIG" --saves 2 --rounds 1
+fi
+if has births; then
+    part 0 "$here/births.sh" --procs "${BIRTHS:-24}" --rounds "${BIRTH_ROUNDS:-20}"
+    part 1 "$here/births.sh" --procs "${BIRTHS:-24}" --rounds 5 --naive
+    KILL_POINTS=1000000 part 0 "$B/t/unit/test-birth"
 fi
 has kill && part 0 "$here/kill-sweep.sh" --all
 has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}

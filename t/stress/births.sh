@@ -1,0 +1,114 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
+#
+# births.sh: many births at once, while git prunes, lists and collects beside them.
+#
+#   --procs N     births at the same time (24)
+#   --rounds N    how often (20)
+#   --naive       with `git worktree add` in our place: the loops must find it out
+#
+# Each birth makes a worktree with files and attaches a new branch; afterwards each must
+# be whole, and be removed without a trace. Prints one line; status 1 when anything
+# failed, of ours or of git's.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=t/isolate.bash
+. "$here/../isolate.bash"
+procs=24 rounds=20 naive=''
+while [ $# -gt 0 ]; do
+    case $1 in
+        --procs) procs=$2 && shift 2 ;;
+        --rounds) rounds=$2 && shift 2 ;;
+        --naive) naive=1 && shift ;;
+        *) sed -n '4,13s/^# \{0,1\}//p' "$0" >&2 && exit 129 ;;
+    esac
+done
+work=$(mktemp -d "${TMPDIR:-/tmp}/interlock-births.XXXXXX")
+isolate_in "$work"
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 128
+git init -q main && cd main || exit 128
+for i in $(seq 60); do
+    mkdir -p "d$((i % 6))" && echo "$i" >"d$((i % 6))/f$i"
+done
+git add . && git commit -q -m files || exit 128
+pool=$work/pool
+mkdir "$pool"
+
+# ---- what runs beside them ------------------------------------------------------
+
+# A failure of git's own counts as much as one of ours.
+beside() { # <name> <command>...
+    local name=$1
+    shift
+    while [ ! -e "$work/stop" ]; do
+        "$@" >/dev/null 2>"$work/err-$name" || {
+            echo "$name: $(head -n 1 "$work/err-$name")" >>"$work/theirs"
+        }
+    done
+}
+: >"$work/theirs"
+: >"$work/ours"
+beside prune git worktree prune --expire=now &
+beside prune-again git worktree prune --expire=now &
+beside list git worktree list --porcelain &
+beside gc git -c gc.auto=1 -c gc.autoDetach=false gc -q --auto &
+helpers=$(jobs -p)
+
+# ---- births ------------------------------------------------------------------------
+
+birth() { # <round> <number>
+    local path
+    if [ -n "$naive" ]; then
+        git worktree add -q -b "b-$1-$2" "$pool/p-$2" 2>"$work/said-$2"
+    else
+        path=$("$HELPER/birth" make p "$2" "$pool" HEAD "refs/heads/b-$1-$2" new 2>"$work/said-$2") &&
+            [ "$path" = "$pool/p-$2" ]
+    fi || {
+        echo "round $1, $2: $(head -n 1 "$work/said-$2")" >>"$work/ours"
+        return
+    }
+    [ "$(git -C "$pool/p-$2" status --porcelain --branch 2>&1)" = "## b-$1-$2" ] ||
+        echo "round $1, $2: not whole" >>"$work/ours"
+}
+gone() { # <round> <number>
+    if [ -n "$naive" ]; then
+        git worktree remove --force "$pool/p-$2" 2>/dev/null
+    else
+        "$HELPER/birth" remove "p-$2" 2>"$work/said-$2" ||
+            echo "round $1, removal of $2: $(head -n 1 "$work/said-$2")" >>"$work/ours"
+    fi
+}
+
+total=0
+for round in $(seq "$rounds"); do
+    for step in birth gone; do
+        pids=()
+        for n in $(seq "$procs"); do
+            "$step" "$round" "$n" &
+            pids+=($!)
+        done
+        wait "${pids[@]}"
+    done
+    total=$((total + procs))
+done
+touch "$work/stop"
+# shellcheck disable=SC2086
+wait $helpers
+
+# ---- what is left ------------------------------------------------------------------
+
+if [ -z "$naive" ]; then
+    "$HELPER/birth" sweep >/dev/null
+    # Trash is deleted apart; whoever does it holds its lock.
+    for trash in .git/interlock/trash-*; do
+        [ ! -d "$trash" ] || flock "$trash" true 2>/dev/null
+    done
+    find "$pool" .git/worktrees .git/interlock -mindepth 1 -maxdepth 1 ! -name locks ! -name git \
+        2>/dev/null | sed 's/^/left: /' >>"$work/ours"
+    git fsck --no-dangling >/dev/null 2>&1 || echo 'git fsck' >>"$work/ours"
+fi
+ours=$(wc -l <"$work/ours") theirs=$(wc -l <"$work/theirs")
+sort "$work/ours" "$work/theirs" | head -n 20 >&2
+echo "$total births, $ours failures of ours, $theirs of git's"
+[ $((ours + theirs)) = 0 ]

@@ -1,0 +1,725 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0
+#
+# git worktree-claim: what a claim promises, who holds it, how it ends.
+
+# shellcheck disable=SC2154 # set by try(): output, stderr, lines
+# shellcheck disable=SC2016,SC2030,SC2031
+
+load helpers
+
+claim() { git worktree-claim "$@"; }
+
+# The value of a key of the slot's line in `list --json`.
+slot_is() { # <slot> <key>
+    git worktree-claim list --json | while read -r line; do
+        [ "$(json slot <<<"$line")" != "$1" ] || json "$2" <<<"$line"
+    done
+}
+
+assert_clean() { # <worktree>
+    assert_equal "$(git -C "$1" status --porcelain)" '' "status of $1"
+}
+
+# Starts a claim that holds a slot until let_slot_go; its path is in HELD.
+hold_slot() { # <option>...
+    local fifo
+    fifo=$(mktemp -u "$BATS_TEST_TMPDIR/slot.XXXXXX")
+    mkfifo "$fifo.in" "$fifo.out"
+    git-worktree-claim -q --hold "$@" <"$fifo.in" >"$fifo.out" 2>"$fifo.err" 3>&- &
+    SLOT_PID=$!
+    BG_PIDS+=("$SLOT_PID")
+    exec {SLOT_FD}>"$fifo.in"
+    HELD=
+    read -r HELD <"$fifo.out" || :
+    [ -d "$HELD" ] || flunk "no slot is held: $(cat "$fifo.err")"
+}
+let_slot_go() {
+    exec {SLOT_FD}>&-
+    wait "$SLOT_PID"
+}
+
+# ---- the promise --------------------------------------------------------------------
+
+@test "claim: prints the path of a clean worktree at HEAD, and nothing else" {
+    every_variant first_claim
+}
+first_claim() {
+    make_repo
+    must claim
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    assert_equal "$stderr" ''
+    assert_clean "$output"
+    assert_equal "$(git -C "$output" rev-parse HEAD)" "$(git rev-parse HEAD)"
+    refute git -C "$output" symbolic-ref -q HEAD
+    assert_equal "$(cat "$output/README")" 'read me'
+    assert_equal "$(slot_is default-1 state)" leased
+    fsck
+}
+
+@test "claim: the caller's own worktree is as it was" {
+    make_repo
+    put README changed
+    put new file
+    user_state | grep -v refs/ >"$BATS_TEST_TMPDIR/before"
+    must claim -b topic
+    user_state | grep -v refs/ >"$BATS_TEST_TMPDIR/after"
+    diff "$BATS_TEST_TMPDIR/before" "$BATS_TEST_TMPDIR/after"
+}
+
+@test "claim: a slot that was given back is used again, at the new base" {
+    every_variant reuse
+}
+reuse() {
+    make_repo
+    must claim
+    local wt=$output first
+    first=$(slot_is default-1 born)
+    must claim release default-1
+    put README 'second version'
+    git commit -qam second
+    must claim
+    assert_equal "$output" "$wt"
+    assert_equal "$(slot_is default-1 born)" "$first" 'birth'
+    assert_equal "$(cat "$wt/README")" 'second version'
+    assert_clean "$wt"
+}
+
+@test "claim: --base takes what git takes" {
+    make_repo
+    local first
+    first=$(git rev-parse HEAD)
+    git tag -a v1 -m one
+    put README two
+    git commit -qam two
+    for base in "$first" HEAD~1 v1 'v1^{commit}' ':/first'; do
+        must claim --base "$base"
+        assert_equal "$(git -C "$output" rev-parse HEAD)" "$first"
+        must claim release "$output"
+    done
+    must_exit 128 claim --base no-such-thing
+    must_exit 128 claim --base HEAD:README
+    assert_equal "$(git worktree list | wc -l)" 2 'worktrees'
+}
+
+@test "claim: from a subdirectory, a linked worktree, with -C, with leaked variables (D8)" {
+    make_repo
+    git worktree add -q ../linked
+    local top=$PWD
+    must git -C src worktree-claim
+    assert_equal "$output" "$top.worktrees/default-1"
+    must git -C ../linked worktree-claim
+    assert_equal "$output" "$top.worktrees/default-2"
+    cd /
+    must env GIT_DIR="$top/.git" GIT_WORK_TREE="$top" GIT_INDEX_FILE="$top/.git/index" \
+        GIT_PREFIX=src/ git-worktree-claim
+    assert_equal "$output" "$top.worktrees/default-3"
+    assert_clean "$output"
+    assert_equal "$(git -C "$top" status --porcelain)" ''
+}
+
+@test "claim: a bare repository needs poolDir, and says so" {
+    make_repo
+    git clone -q --bare . ../bare.git
+    cd ../bare.git
+    must_exit 128 claim
+    assert_match "$stderr" 'interlock.poolDir'
+    assert_equal "$(ls worktrees 2>/dev/null)" ''
+    git config interlock.poolDir "$BATS_TEST_TMPDIR/pool"
+    must claim
+    assert_equal "$output" "$BATS_TEST_TMPDIR/pool/default-1"
+    assert_clean "$output"
+}
+
+@test "claim: no commit yet is refused, and nothing is left" {
+    make_repo --empty
+    must_exit 128 claim
+    assert_match "$stderr" 'no commit'
+    assert_absent "$PWD.worktrees"
+}
+
+# ---- branches -------------------------------------------------------------------------
+
+@test "claim: -b makes a branch, and it is there once" {
+    every_variant new_branch
+}
+new_branch() {
+    make_repo
+    must claim -b topic
+    assert_equal "$(git -C "$output" symbolic-ref HEAD)" refs/heads/topic
+    assert_equal "$(git rev-parse topic)" "$(git rev-parse HEAD)"
+    assert_equal "$(slot_is default-1 branch)" topic
+    must_exit 75 claim -B topic
+    assert_match "$stderr" 'default-1'
+    must claim release default-1
+    refute git -C "$PWD.worktrees/default-1" symbolic-ref -q HEAD
+    git rev-parse -q --verify topic
+    must_exit 1 claim -b topic
+    must claim -B topic
+    assert_equal "$(git -C "$output" symbolic-ref HEAD)" refs/heads/topic
+}
+
+@test "claim: -B takes a branch as it is, and never moves it" {
+    make_repo
+    git branch topic
+    put README two
+    git commit -qam two
+    must claim -B topic
+    assert_equal "$(git -C "$output" rev-parse HEAD)" "$(git rev-parse HEAD~1)"
+    must claim release default-1
+    must_exit 1 claim -B topic --base HEAD
+    assert_equal "$(git rev-parse topic)" "$(git rev-parse HEAD~1)"
+    assert_equal "$(slot_is default-1 state)" free
+}
+
+@test "A11: a branch that is checked out is not taken" {
+    make_repo
+    must_exit 75 claim -B main
+    assert_match "$stderr" "checked out at '$PWD'"
+    assert_equal "$(git worktree list | wc -l)" 1 'worktrees'
+}
+
+@test "A11: of two claims for one existing branch one gets it, 10 of 10" {
+    make_repo
+    git branch topic
+    local round a b
+    for round in 1 2 3 4 5 6 7 8 9 10; do
+        for n in 1 2; do
+            bg "$HELPER/barrier" "$BATS_TEST_TMPDIR/barrier.$round" 2 \
+                sh -c "git-worktree-claim -q --no-wait -B topic >out.$n 2>err.$n; echo \$? >status.$n"
+        done
+        await 20 test -s status.1
+        await 20 test -s status.2
+        a=$(cat status.1) b=$(cat status.2)
+        rm status.1 status.2
+        assert_equal "$(printf '%s\n' "$a" "$b" | sort -n | paste -sd' ')" '0 75' "round $round"
+        must claim release "$(cat out.1 out.2)"
+        rm out.? err.?
+    done
+}
+
+@test "claim: a bad branch, pool or key is exit 129, and nothing is left" {
+    make_repo
+    must_exit 129 claim -b 'a..b'
+    must_exit 129 claim -b '-x'
+    must_exit 129 claim -b HEAD
+    for bad in '../x' '-x' $'a\nb' $'a\x1b[31mb' 'a b' '' "$(printf '%0201d' 1)"; do
+        must_exit 129 claim "--pool=$bad"
+        assert_no_match "$stderr" $'\x1b'
+        must_exit 129 claim "--key=$bad"
+    done
+    assert_absent "$PWD.worktrees"
+    assert_absent .git/worktrees
+}
+
+@test "claim: pools do not mix, and a slash in a name is no directory" {
+    make_repo
+    must claim --pool team/a
+    assert_equal "$output" "$PWD.worktrees/team%2Fa-1"
+    must claim --pool team
+    must claim --pool team/a --max 2
+    must_exit 75 claim --pool team/a --max 2 --no-wait
+    must claim --pool team-1
+    must claim list --json --pool team/a
+    assert_equal "$(json slot <<<"$output" | paste -sd' ')" 'team/a-1 team/a-2'
+}
+
+# ---- wrapped commands ------------------------------------------------------------------
+
+@test "B9: the status is the command's, and the slot is given back" {
+    make_repo
+    for status in 0 7 143; do
+        must_exit $status claim -- sh -c "exit $status"
+        assert_equal "$(slot_is default-1 state)" free
+    done
+    must_exit 137 claim -- sh -c 'kill -9 $$'
+    must_exit 128 claim -- no-such-command
+    must_exit 9 claim -E 9 -- no-such-command
+    assert_equal "$(slot_is default-1 state)" free
+    must_exit 9 claim --pool full --max 0 -E 9 -b main -- true
+}
+
+@test "claim: a command runs in the slot, with its lease, and nothing of the caller's repository" {
+    make_repo
+    must claim -- sh -c 'pwd; echo "$GIT_INTERLOCK_SLOT"; git rev-parse --git-dir; env | grep ^GIT_DIR || :'
+    assert_equal "${lines[0]}" "$PWD.worktrees/default-1"
+    assert_equal "${lines[1]}" default-1
+    assert_equal "${lines[2]}" "$PWD/.git/worktrees/default-1"
+    assert_equal "${#lines[@]}" 3
+    must claim -- sh -c 'git worktree-claim list --json'
+    assert_equal "$(json state <<<"$output")" held
+    first=$(git worktree-claim -- sh -c 'echo $GIT_INTERLOCK_LEASE')
+    second=$(git worktree-claim -- sh -c 'echo $GIT_INTERLOCK_LEASE')
+    assert_differ "$first" "$second" leases
+}
+
+@test "B6: a deadline is 142, with a line in the ledger" {
+    make_repo
+    GIT_INTERLOCK_GRACE=200ms within 8000 must_exit 142 claim --deadline 300ms -- sleep 60
+    grep -q '"event":"finish".*its time was over' .git/interlock/ledger
+    assert_equal "$(slot_is default-1 state)" free
+}
+
+@test "B12: SIGTERM ends the command, and the slot is clean within 10 s without the reaper" {
+    make_repo
+    git-worktree-claim -q -- sh -c 'echo x >dirty; : >started; sleep 60' 3>&- &
+    local pid=$! start
+    BG_PIDS+=("$pid")
+    await 10 test -e "$PWD.worktrees/default-1/started"
+    kill "$pid"
+    local status=0
+    start=$(now_ms)
+    wait "$pid" || status=$?
+    assert_equal "$status" 143
+    assert_at_most $(($(now_ms) - start)) 10000 milliseconds
+    assert_equal "$(slot_is default-1 state)" free
+    assert_clean "$PWD.worktrees/default-1"
+    assert_equal "$(git for-each-ref refs/rescue | wc -l)" 1 rescues
+}
+
+@test "B13: what a command left running is ended before the slot is given back" {
+    make_repo
+    GIT_INTERLOCK_GRACE=300ms must claim -- sh -c \
+        'setsid sh -c "echo \$\$ >../left; trap : TERM; while :; do sleep 1; done" & while [ ! -s ../left ]; do sleep 0.05; done'
+    refute kill -0 "$(cat "$PWD.worktrees/left")"
+    assert_match "$stderr" 'left'
+    assert_equal "$(slot_is default-1 state)" free
+}
+
+# ---- who holds it --------------------------------------------------------------------------
+
+@test "claim: --hold holds until standard input ends" {
+    make_repo
+    hold_slot
+    assert_equal "$(slot_is default-1 state)" held
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" 'default-1'
+    let_slot_go
+    assert_equal "$(slot_is default-1 state)" free
+}
+
+@test "claim: --owner-pid holds while that process lives, and does not hold the caller's pipe" {
+    make_repo
+    sleep 60 3>&- &
+    local owner=$! wt
+    BG_PIDS+=("$owner")
+    # B15: a watcher that kept stdout open would hang this.
+    wt=$(timeout 20 git worktree-claim --owner-pid "$owner")
+    assert_equal "$(slot_is default-1 state)" held
+    put "$wt/new" work
+    kill -9 "$owner"
+    await 10 eval '[ "$(slot_is default-1 state)" = free ]'
+    assert_clean "$wt"
+    assert_equal "$(git for-each-ref refs/rescue | wc -l)" 1 rescues
+}
+
+@test "claim: the watcher killed and the owner alive is unknown, never orphaned" {
+    make_repo
+    sleep 60 3>&- &
+    local owner=$! watcher
+    BG_PIDS+=("$owner")
+    must claim --owner-pid "$owner"
+    watcher=$(fuser "$PWD/.git/worktrees/default-1" 2>/dev/null | tr -d ' ') || :
+    [ -n "$watcher" ] || skip "requires fuser"
+    kill -9 $watcher
+    await 10 eval '[ "$(slot_is default-1 state)" = unknown ]'
+    must_exit 75 claim --max 1 --no-wait
+    must git worktree-reap
+    assert_equal "$(slot_is default-1 state)" unknown
+    kill -9 "$owner"
+    await 10 eval '[ "$(slot_is default-1 state)" = orphaned ]'
+}
+
+@test "B1 B2: a holder that was killed is orphaned, and rescued once" {
+    make_repo
+    hold_slot
+    put "$HELD/README" 'precious work'
+    put "$HELD/new" 'more of it'
+    kill -9 "$SLOT_PID"
+    wait "$SLOT_PID" || :
+    assert_equal "$(slot_is default-1 state)" orphaned
+    # E2: the next claim gets it at once.
+    within 5000 must claim --max 1 --no-wait
+    assert_equal "$output" "$HELD"
+    assert_clean "$HELD"
+    local ref
+    ref=$(git for-each-ref --format='%(refname)' refs/rescue)
+    assert_equal "$(git show "$ref:README")" 'precious work'
+    assert_equal "$(git show "$ref:new")" 'more of it'
+}
+
+@test "B14: the state folder deleted under a live holder gives no second holder" {
+    make_repo
+    hold_slot
+    # It may be about to write there: until it is gone.
+    await 5 rm -rf .git/interlock
+    must_exit 75 claim --max 1 --no-wait
+    must git worktree-reap
+    assert_equal "$(slot_is default-1 state)" held
+    let_slot_go
+}
+
+@test "C10: a record that was edited to lie changes nothing while the lock is held" {
+    make_repo
+    hold_slot
+    sed -i 's/"phase":"[a-z]*"/"phase":"free"/' .git/worktrees/default-1/locked
+    assert_equal "$(slot_is default-1 state)" held
+    must_exit 75 claim --max 1 --no-wait
+    printf 'garbage' >.git/worktrees/default-1/locked
+    must_exit 75 claim --max 1 --no-wait
+    let_slot_go || :
+}
+
+# ---- waiting ----------------------------------------------------------------------------------
+
+@test "C4: pool full, timeout 2 s: 75 in under 3 s, by option, variable and setting" {
+    make_repo
+    hold_slot
+    full() {
+        local start
+        start=$(now_ms)
+        must_exit 75 "$@"
+        assert_at_least $(($(now_ms) - start)) 1900 milliseconds
+        assert_at_most $(($(now_ms) - start)) 3000 milliseconds
+        assert_match "$stderr" 'waiting: .*default-1'
+    }
+    full git worktree-claim --max 1 --timeout 2s
+    full env GIT_INTERLOCK_CLAIM_TIMEOUT=2s git worktree-claim --max 1
+    git config interlock.claimTimeout 2s
+    git config interlock.poolMax 1
+    full git worktree-claim
+    let_slot_go
+}
+
+@test "C5: a timeout that is not below the caller's cap is refused, with both numbers" {
+    make_repo
+    export GIT_INTERLOCK_TASK_CAP=180s
+    must_exit 129 claim --timeout 10m
+    assert_match "$stderr" '600s'
+    assert_match "$stderr" '180s'
+    must_exit 129 env GIT_INTERLOCK_CLAIM_TIMEOUT=180s git worktree-claim
+    assert_match "$stderr" 'GIT_INTERLOCK_CLAIM_TIMEOUT'
+    assert_absent "$PWD.worktrees"
+    hold_slot
+    # The default one is shortened.
+    GIT_INTERLOCK_TASK_CAP=2s within 2000 must_exit 75 claim --max 1
+    let_slot_go
+}
+
+@test "B5: a waiter gets the slot when its holder ends" {
+    make_repo
+    hold_slot
+    git-worktree-claim --max 1 --timeout 60s >out 2>err 3>&- {SLOT_FD}>&- &
+    local waiter=$!
+    BG_PIDS+=("$waiter")
+    await 10 grep -q 'waiting: .*default-1' err
+    let_slot_go
+    within 5000 wait "$waiter"
+    assert_equal "$(cat out)" "$HELD"
+}
+
+@test "B2: a waiter gets the slot after its holder's SIGKILL" {
+    make_repo
+    hold_slot
+    git-worktree-claim --max 1 --timeout 60s >out 2>err 3>&- {SLOT_FD}>&- &
+    local waiter=$!
+    BG_PIDS+=("$waiter")
+    await 10 grep -q 'waiting: .*default-1' err
+    kill -9 "$SLOT_PID"
+    within 5000 wait "$waiter"
+    assert_equal "$(cat out)" "$HELD"
+}
+
+@test "claim: a waiter is woken when a time lease is released, and when one runs out" {
+    make_repo
+    must claim
+    git-worktree-claim --max 1 --timeout 60s >out 2>err 3>&- &
+    local waiter=$!
+    BG_PIDS+=("$waiter")
+    await 10 grep -q 'waiting: .*default-1' err
+    must claim release default-1
+    within 5000 wait "$waiter"
+    must claim release default-1
+    must claim --ttl 2s
+    within 6000 must claim --max 1 --timeout 60s
+}
+
+@test "C8: --count 5 with 3 to be had: three lines, 75, at once" {
+    make_repo
+    hold_slot
+    within 5000 must_exit 75 claim --count 5 --max 4 --no-wait
+    assert_equal "${#lines[@]}" 3
+    assert_equal "$(printf '%s\n' "${lines[@]}" | sort -u | wc -l)" 3 'different paths'
+    let_slot_go
+}
+
+# ---- keys ------------------------------------------------------------------------------------
+
+@test "claim: one key is leased once, and its owner gets the slot again" {
+    make_repo
+    sleep 60 3>&- &
+    local owner=$!
+    BG_PIDS+=("$owner")
+    must claim --key fix/7
+    must_exit 75 claim --key fix/7
+    assert_match "$stderr" 'default-1'
+    must claim --key other -- sh -c 'git worktree-claim --key other'
+    assert_equal "$output" "$PWD.worktrees/default-2"
+    # One's own time lease is taken over on purpose only, under a new id.
+    local lease
+    lease=$(slot_is default-1 lease)
+    put "$PWD.worktrees/default-1/work" 'in progress'
+    must claim --key fix/7 --resume
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    assert_file "$output/work" 'in progress'
+    must_exit 1 claim release default-1 --lease "$lease"
+    assert_equal "$(slot_is default-1 state)" leased
+}
+
+# ---- release ----------------------------------------------------------------------------------
+
+@test "release: prints branch, commits ahead and the rescue; the branch stays" {
+    every_variant release_report
+}
+release_report() {
+    make_repo
+    must claim -b topic
+    local wt=$output
+    put "$wt/one" 1
+    git -C "$wt" add -A
+    git -C "$wt" commit -qm one
+    put "$wt/two" 2
+    must claim release "$wt" --json
+    assert_equal "$(json branch ahead branch_deleted <<<"$output" | paste -sd' ')" 'topic 1 false'
+    local ref
+    ref=$(json rescued <<<"$output")
+    assert_match "$ref" '^refs/rescue/default-1/'
+    assert_equal "$(git show "$ref:two")" 2
+    git rev-parse -q --verify topic
+    assert_clean "$wt"
+    assert_equal "$(git -C "$wt" rev-parse HEAD)" "$(git rev-parse main)"
+    # Brought back by one command.
+    must git shadow-commit restore "$ref"
+    assert_file two 2
+}
+
+@test "release: --delete-branch rescues the commits that only it has" {
+    make_repo
+    must claim -b topic
+    local wt=$output tip
+    put "$wt/one" 1
+    git -C "$wt" add -A
+    git -C "$wt" commit -qm one
+    tip=$(git -C "$wt" rev-parse HEAD)
+    must claim release "$wt" --delete-branch
+    refute git rev-parse -q --verify refs/heads/topic
+    git rev-list --stdin <<<"$(git for-each-ref --format='%(objectname)' refs/rescue)" | grep -qx "$tip"
+}
+
+@test "release: the caller's own only; a lease that is not current changes nothing" {
+    make_repo
+    hold_slot
+    must_exit 1 claim release default-1
+    must_exit 1 claim release default-1 --lease 00000000000000000000000000000000
+    must_exit 1 claim release no-such-slot
+    must_exit 1 claim release "$PWD"
+    assert_equal "$(slot_is default-1 state)" held
+    local lease
+    lease=$(slot_is default-1 lease)
+    # Whoever knows the id may; the holder lets go.
+    within 8000 must claim release default-1 --lease "$lease"
+    assert_equal "$(slot_is default-1 state)" free
+    must_exit 1 claim release default-1 --lease "$lease"
+    let_slot_go || :
+}
+
+@test "B15: release from inside the slot works; another process inside does not" {
+    make_repo
+    must claim
+    local wt=$output
+    (cd "$wt" && sleep 60 3>&-) &
+    BG_PIDS+=("$!")
+    await 5 pgrep -f 'sleep 60' >/dev/null
+    cd "$wt"
+    must_exit 75 claim release
+    assert_match "$stderr" 'pid [0-9]+'
+    pkill -P "${BG_PIDS[-1]}" sleep || :
+    await 5 eval '! pgrep -P "${BG_PIDS[-1]}" sleep >/dev/null'
+    must claim release
+}
+
+@test "renew: gives a time lease new time; one bound to a process needs none" {
+    make_repo
+    must claim --ttl 60s
+    local before
+    before=$(slot_is default-1 expires)
+    must claim renew default-1 --ttl 2h
+    assert_differ "$(slot_is default-1 expires)" "$before"
+    must_exit 1 claim renew default-1 --lease 00000000000000000000000000000000
+    must_exit 129 claim renew default-1 --ttl soon
+    hold_slot
+    must_exit 1 claim renew default-2
+    let_slot_go
+}
+
+# ---- what was left in a slot ---------------------------------------------------------------------
+
+@test "C3: a free slot that is dirty, on a branch, mid-merge and index-locked is rescued and handed out" {
+    every_variant dirty_free
+}
+dirty_free() {
+    make_repo
+    git branch side
+    put README main-side
+    git commit -qam main-side
+    must claim
+    local wt=$output
+    must claim release "$wt"
+    git -C "$wt" checkout -q -b leftover side
+    put "$wt/README" 'other side'
+    git -C "$wt" commit -qam other
+    git -C "$wt" merge -q main >/dev/null 2>&1 || :
+    put "$wt/untracked" file
+    : >.git/worktrees/default-1/index.lock
+    within 10000 must claim --max 1 --no-wait
+    assert_equal "$output" "$wt"
+    assert_clean "$wt"
+    refute git -C "$wt" symbolic-ref -q HEAD
+    assert_absent .git/worktrees/default-1/MERGE_HEAD
+    assert_absent "$wt/untracked"
+    local ref
+    ref=$(git for-each-ref --format='%(refname)' refs/rescue)
+    assert_equal "$(git show "$ref:untracked")" file
+    git rev-parse -q --verify leftover
+    fsck
+}
+
+@test "C1: skip-worktree and assume-unchanged leave nothing behind" {
+    make_repo
+    must claim
+    local wt=$output
+    git -C "$wt" update-index --skip-worktree README
+    git -C "$wt" update-index --assume-unchanged src/main.c
+    put "$wt/README" hidden
+    put "$wt/src/main.c" 'hidden too'
+    must claim release "$wt"
+    assert_equal "$(git -C "$wt" ls-files -v | grep -v '^H' || :)" ''
+    assert_file "$wt/README" 'read me'
+    local ref
+    ref=$(git for-each-ref --format='%(refname)' refs/rescue)
+    assert_equal "$(git show "$ref:README")" hidden
+    assert_equal "$(git show "$ref:src/main.c")" 'hidden too'
+}
+
+@test "claim: ignored files stay, or go with interlock.clean=all" {
+    make_repo
+    must claim
+    local wt=$output
+    put "$wt/cache.o" built
+    must claim release "$wt"
+    assert_file "$wt/cache.o" built
+    must claim
+    must claim release "$wt"
+    assert_file "$wt/cache.o" built
+    must env GIT_INTERLOCK_CLEAN=all git worktree-claim
+    assert_absent "$wt/cache.o"
+}
+
+@test "H9: .worktreeinclude brings ignored files, and only those" {
+    make_repo
+    printf '%s\n' '.env' '*.o' >.gitignore
+    git commit -qam ignore
+    put .env secret
+    put cache.o built
+    put README 'not ignored'
+    printf '%s\n' '.env' 'README' '../outside' >.worktreeinclude
+    must claim
+    assert_file "$output/.env" secret
+    assert_absent "$output/cache.o"
+    assert_file "$output/README" 'read me'
+}
+
+@test "C7: while one slot's checkout sleeps, other claims and releases go through" {
+    make_repo
+    printf '%s\n' '#!/bin/sh' 'sleep 30' >.git/hooks/post-checkout
+    chmod +x .git/hooks/post-checkout
+    bg git-worktree-claim -q
+    await 10 test -e "$PWD.worktrees/default-1/README"
+    rm .git/hooks/post-checkout
+    within 5000 must claim
+    assert_equal "$output" "$PWD.worktrees/default-2"
+    within 5000 must claim release default-2
+}
+
+@test "C13: messages, keys and paths with quotes, backticks and newlines survive unharmed" {
+    make_repo $'a `b` $(c) "d" \'e'
+    must claim -- sh -c 'echo "$1"' - $'`x` $(y) "z"\n\'w\''
+    assert_equal "$output" $'`x` $(y) "z"\n\'w\''
+    must claim list
+    must git worktree-reap
+}
+
+# ---- bad places -------------------------------------------------------------------------------------
+
+@test "F5: a pool directory that is a file or a symlink is refused, nothing outside is touched" {
+    make_repo
+    mkdir elsewhere
+    ln -s "$PWD/elsewhere" "$PWD.worktrees"
+    must_exit 128 claim
+    assert_equal "$(ls elsewhere)" ''
+    rm "$PWD.worktrees"
+    : >"$PWD.worktrees"
+    must_exit 128 claim
+    assert_equal "$(stderr_is_one_line)" yes
+}
+stderr_is_one_line() { [ "${#stderr_lines[@]}" = 1 ] && echo yes; }
+
+@test "F5: a slot that became a symlink or another directory is left alone" {
+    make_repo
+    must claim
+    local wt=$output
+    must claim release "$wt"
+    mkdir precious
+    put precious/file content
+    mv "$wt" "$wt.moved"
+    ln -s "$PWD/precious" "$wt"
+    must claim
+    assert_equal "$output" "$PWD.worktrees/default-2"
+    must git worktree-reap --remove
+    assert_file precious/file content
+    rm "$wt"
+    cp -a precious "$wt"
+    must git worktree-reap --remove
+    assert_file "$wt/file" content
+}
+
+@test "claim: a human lock is never touched" {
+    make_repo
+    must claim
+    local wt=$output
+    must claim release "$wt"
+    git worktree unlock "$wt"
+    git worktree lock --reason 'mine now' "$wt"
+    put "$wt/new" work
+    must claim
+    assert_equal "$output" "$PWD.worktrees/default-2"
+    must git worktree-reap --remove
+    assert_file "$wt/new" work
+    assert_equal "$(cat .git/worktrees/default-1/locked)" 'mine now'
+}
+
+@test "claim: options that exclude each other are exit 129" {
+    make_repo
+    must_exit 129 claim --hold --ttl 1h
+    must_exit 129 claim --hold --owner-pid 1
+    must_exit 129 claim -b x -B y
+    must_exit 129 claim --no-wait --timeout 1s
+    must_exit 129 claim --count 0
+    must_exit 129 claim --count 2 -b x
+    must_exit 129 claim --deadline 1s
+    must_exit 129 claim --resume
+    must_exit 129 claim --
+    must_exit 129 claim stray
+    must_exit 129 claim --ttl 10ms
+    assert_absent "$PWD.worktrees"
+}
