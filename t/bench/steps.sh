@@ -79,3 +79,64 @@ check_batch() {
     made=$(git for-each-ref --format='%(refname)' refs/bench/batch | wc -l)
     [ "$made" -eq "$BATCH" ] || wrong "$made of $BATCH refs were made"
 }
+
+# ---- worktrees ---------------------------------------------------------------------
+
+# The other of the two bases in each round.
+move_base() {
+    case $((ROUND % 2)) in
+    0) git update-ref refs/bench/base "$NEAR" ;;
+    1) git update-ref refs/bench/base "$FAR" ;;
+    esac
+}
+
+drop_theirs() {
+    [ ! -d "$THEIRS" ] || git worktree remove --force "$THEIRS"
+}
+
+give_back_ours() {
+    case $(git-worktree-claim list --json) in
+    *'"leased"'*) git-worktree-claim release -q default-1 >/dev/null ;;
+    esac
+}
+
+remove_ours() {
+    give_back_ours
+    git-worktree-reap -q --remove
+    while [ -n "$(find .git/interlock -maxdepth 1 -name 'trash-*')" ]; do sleep 0.1; done
+}
+
+check_claim() {
+    case $SIDE in a) tree=$(cat "$OUT") ;; b) tree=$THEIRS ;; esac
+    [ -z "$(git -C "$tree" status --porcelain)" ] || wrong "'$tree' is not clean" || return 1
+    [ "$(git -C "$tree" rev-parse HEAD)" = "$(git rev-parse refs/bench/base)" ] ||
+        wrong "'$tree' is not at the base"
+}
+
+# A worktree for either side, with 100 files changed and 100 new ones.
+dirty_worktree() {
+    case $SIDE in
+    a)
+        tree=$(git-worktree-claim -q --max 1 --base refs/bench/base) || return 1
+        ;;
+    b)
+        drop_theirs
+        git worktree add -q --detach "$THEIRS" refs/bench/base || return 1
+        tree=$THEIRS
+        ;;
+    esac
+    git ls-files '*.c' | awk 'NR % 200 == 7' | head -100 | while read -r path; do
+        unique "$path" >>"$tree/$path"
+        unique "$path" >"$tree/$path.new.c"
+    done
+}
+
+# Nothing that was in it is lost: the rescue has one of the new files of this round.
+check_release() {
+    [ "$SIDE" = a ] || return 0
+    tip=$(git for-each-ref --sort=-creatordate --count=1 --format='%(objectname)' refs/rescue)
+    git ls-tree -r --name-only "$tip" | grep -c '\.c\.new\.c$' | grep -qx 100 ||
+        wrong "the rescue does not have the 100 new files" || return 1
+    [ -z "$(git -C "$(git rev-parse --show-toplevel).worktrees/default-1" status --porcelain)" ] ||
+        wrong "the slot is not clean"
+}
