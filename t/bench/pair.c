@@ -98,7 +98,7 @@ static int run(char *const argv[], const struct place *at, uint64_t *ns)
 static int run_shell(const char *script, const char *dir)
 {
 	struct place at = {.dir = dir, .in = "/dev/null"};
-	char *argv[] = {"sh", "-c", (char *)script, NULL};
+	char *const argv[] = {(char *)"sh", (char *)"-c", (char *)script, NULL};
 	uint64_t ignored;
 
 	return script ? run(argv, &at, &ignored) : 0;
