@@ -5,6 +5,7 @@
 #include "name.h"
 #include "quote.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,21 +60,38 @@ static char *short_span(int64_t seconds)
 	return mem_printf("%llds", (long long)(seconds < 0 ? 0 : seconds));
 }
 
+static char *user_name(int64_t uid)
+{
+	struct passwd *user = getpwuid((uid_t)uid);
+
+	return user ? mem_strdup(user->pw_name) : mem_printf("uid %lld", (long long)uid);
+}
+
+/* A person's lease: whose, and how long still. */
+static void add_time_left(const struct slot_record *record, struct bytes *text)
+{
+	char *user = user_name(record->uid);
+	char *span = record->expires == INT64_MAX
+			     ? mem_strdup("no end")
+			     : short_span(record->expires - (int64_t)time(NULL));
+
+	bytes_addf(text, "%s, %s%s", user, span, record->expires == INT64_MAX ? "" : " left");
+	free(user);
+	free(span);
+}
+
 /* What a person asks of a slot: who has it, and how long still. */
 static char *holder_text(const struct slot *slot)
 {
 	const struct slot_record *record = &slot->record;
 	struct bytes text = BYTES_INIT;
-	char *span;
 
 	if (slot->state == STATE_FREE || slot->state == STATE_FOREIGN)
 		return mem_strdup("");
-	bytes_adds(&text, slot->who ? slot->who : "");
-	if (slot->state == STATE_LEASED && record->expires != INT64_MAX) {
-		span = short_span(record->expires - (int64_t)time(NULL));
-		bytes_addf(&text, "%s%s left", text.len ? ", " : "", span);
-		free(span);
-	}
+	if (slot->state == STATE_LEASED)
+		add_time_left(record, &text);
+	else
+		bytes_adds(&text, slot->who ? slot->who : "");
 	if (record->key)
 		bytes_addf(&text, "%skey %s", text.len ? ", " : "", record->key);
 	return bytes_take(&text);

@@ -201,7 +201,7 @@ wait
 proved "$agents claims at once gave $agents more, each another one"
 show git worktree-claim list
 
-tell 'An agent is killed in the middle of its work; the next claim finds it.'
+tell 'An agent is killed in the middle of its work; the next claim, or a reap, finds it.'
 git worktree-claim -q --pool killed -- sh -c 'echo half-done >result.txt; kill -9 $PPID' 2>/dev/null || true
 for ((t = 0; t < 200; t++)); do
     case $(git worktree-claim list --pool killed) in *orphaned*) break ;; esac

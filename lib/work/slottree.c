@@ -184,7 +184,6 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 
 	out->branch = present_branch(slot, fail);
 	out->base = slot->record.base ? mem_strdup(slot->record.base) : NULL;
-	out->ahead = count_ahead(slot);
 	if (release->delete_branch && out->branch)
 		doomed = out->branch;
 	if (slot->record.phase == SLOT_BIRTH) {
@@ -195,6 +194,8 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	    (doomed && ref_read(slot->repo, doomed, &tip, fail) < 0) ||
 	    slot_rescue(slot, *lease ? lease : NULL, doomed, &out->rescue, fail) < 0)
 		goto done;
+	/* Not before: until then the slot has settings of its lease's, and git would heed them. */
+	out->ahead = count_ahead(slot);
 	/* Nobody knows its base any more (the record was lost): it stays where its HEAD is. */
 	if (!record_base(slot, &base))
 		base = out->rescue.head;
