@@ -562,6 +562,22 @@ release_report() {
     let_slot_go
 }
 
+@test "renew: every use of the suite in the worktree gives a time lease new time" {
+    make_repo
+    local wt before
+    must claim --ttl 100s
+    wt=$output
+    # Twenty seconds of it are gone.
+    perl -pi -e 's/"(since|expires)":(\d+)/"\"$1\":" . ($2 - 20)/ge' \
+        .git/worktrees/default-1/locked ".git/interlock/leases/$(slot_is default-1 lease)"
+    before=$(slot_is default-1 expires)
+    # Not from elsewhere.
+    must git shadow-commit log --json
+    assert_equal "$(slot_is default-1 expires)" "$before"
+    must git -C "$wt" shadow-commit
+    assert_differ "$(slot_is default-1 expires)" "$before"
+}
+
 # ---- what was left in a slot ---------------------------------------------------------------------
 
 @test "C3: a free slot that is dirty, on a branch, mid-merge and index-locked is rescued and handed out" {
