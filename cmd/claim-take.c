@@ -66,8 +66,10 @@ static int check_holder(const struct command *o, struct fail *fail)
 		return fail_set(fail, FAIL_USAGE, "--deadline needs a command");
 	if (o->refusal >= 0 && (!o->run || o->refusal > 255))
 		return fail_set(fail, FAIL_USAGE, "-E is a status up to 255, and needs a command");
-	if (o->resume && !o->key)
-		return fail_set(fail, FAIL_USAGE, "--resume needs --key");
+	if (o->resume && (!o->key || o->run || o->hold || o->owner_pid >= 0))
+		return fail_set(fail, FAIL_USAGE,
+				"--resume takes over a time lease: it needs --key, and goes with "
+				"no command, --hold or --owner-pid");
 	if (o->owner_pid == 0 || o->owner_pid > INT32_MAX)
 		return fail_set(fail, FAIL_USAGE, "option --owner-pid: %" PRId64 " is no process",
 				o->owner_pid);
@@ -299,8 +301,11 @@ static void log_end(const struct slot *slot, const struct lifetime_end *end)
 	free(reason);
 }
 
-/* Runs the command in the slot, then gives the slot back; the status is the command's. */
-static int run(const struct command *o, struct slot *slot, struct fail *fail)
+/*
+ * Runs the command in the slot, then gives the slot back, unless it was the caller's before
+ * (`again`); the status is the command's.
+ */
+static int run(const struct command *o, struct slot *slot, bool again, struct fail *fail)
 {
 	struct lifetime life = LIFETIME_INIT;
 	struct lifetime_end end = {0};
@@ -327,7 +332,7 @@ static int run(const struct command *o, struct slot *slot, struct fail *fail)
 	}
 	lifetime_release(&life);
 	/* The command's status stands, whatever becomes of the slot. */
-	if (release(o, slot, &giving) < 0)
+	if (!again && release(o, slot, &giving) < 0)
 		status_say("warning: slot '%s' was not given back: %s", slot->name, giving.message);
 	return end.status;
 }
@@ -423,7 +428,7 @@ static int claim_one(const struct command *o, struct repo *repo, const struct po
 		if (!o->run)
 			print(o, out, &claimed);
 		if (o->run)
-			status = run(o, &claimed.slot, fail);
+			status = run(o, &claimed.slot, claimed.again, fail);
 		else if (o->hold && !claimed.again)
 			status = hold(o, &claimed.slot, fail);
 		else if (wish->kind == LEASE_OWNER && !claimed.again)

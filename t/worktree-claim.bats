@@ -465,6 +465,10 @@ new_branch() {
     assert_match "$stderr" 'default-1'
     must claim --key other -- sh -c 'git worktree-claim --key other'
     assert_equal "$output" "$PWD.worktrees/default-2"
+    # Nor does a command inside give back what the one around it has.
+    must claim --key other -- sh -c 'git worktree-claim --key other -- true && git worktree-claim list --json'
+    assert_equal "$(tail -n 1 <<<"$output" | json slot state key | paste -sd' ')" 'default-2 held other'
+    must_exit 129 claim --key fix/7 --resume -- true
     # One's own time lease is taken over on purpose only, under a new id.
     local lease
     lease=$(slot_is default-1 lease)
