@@ -25,6 +25,9 @@
  *   7. the branch, if one was asked for: HEAD is attached, then everybody's HEAD
  *      is read again; somebody else has it too: detach, FAIL_BUSY naming them. A
  *      plain `git checkout` in the same instant is detected, not prevented
+ *						-> killed: half-born, maybe on its branch;
+ *						   who finishes it detaches it first. A
+ *						   branch that was made stays, at the base
  *   8. the record says free or leased
  * A failure before 4 removes S, W', W and P. After 4 the caller removes by the mirror image:
  *   a. rename W to P/.interlock-trash-B (device and inode checked, before and after), so
