@@ -122,7 +122,10 @@ prepare() {
         reap | remove)
             # The command outlives its supervisor by a moment.
             export -f leave_work
-            git-worktree-claim -q -- bash -c 'leave_work "$1" && kill -9 "$PPID"' - "$here/work" 2>/dev/null
+            (
+                git-worktree-claim -q -- bash -c 'leave_work "$1" && kill -9 "$PPID"' - "$here/work"
+                :
+            ) 2>/dev/null
             while [ "$(slot_state)" = occupied ]; do sleep 0.01; done
             [ "$(slot_state)" = orphaned ]
             ;;
