@@ -172,6 +172,32 @@ remove_slots() {
     assert_equal "$output" ''
 }
 
+@test "F1: a removal that was killed between its two renames is finished by the next reap" {
+    make_repo
+    must claim -b topic
+    local wt=$output born
+    must claim release "$wt"
+    born=$(slot_is default-1 born)
+    # What is on disk then: the worktree is aside, git still has it registered.
+    mv "$wt" "$PWD.worktrees/.interlock-trash-$born"
+    must reap --dry-run --json
+    assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'vanished unregister'
+    must reap
+    await 10 test ! -e "$PWD.worktrees/.interlock-trash-$born"
+    assert_absent .git/worktrees/default-1
+    assert_equal "$(git worktree list | wc -l)" 1
+    # Somebody's directory of that name is not the one that was born.
+    must claim
+    wt=$output
+    must claim release "$wt"
+    born=$(slot_is default-1 born)
+    mv "$wt" elsewhere
+    mkdir "$PWD.worktrees/.interlock-trash-$born"
+    must reap --json
+    assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'vanished none'
+    [ -d "$PWD.worktrees/.interlock-trash-$born" ]
+}
+
 @test "A10: a vanished slot blocks its branch until --prune" {
     make_repo
     must claim -b topic --ttl never
