@@ -152,6 +152,34 @@ one_orphan() {
     await 10 eval '[ "$(slot_is default-1 state)" = orphaned ]'
 }
 
+@test "F1: a rescue is named after who left the work, also when a claim was killed in between" {
+    requires ptrace
+    make_repo
+    orphan
+    local lease killat
+    lease=$(slot_is default-1 lease)
+    # Somebody else reconciles, so that the claim itself takes what is orphaned.
+    exec {fd}<>.git/interlock/locks/reconcile
+    flock -n "$fd"
+    mkfifo ../in ../out
+    "$HELPER/killat" --hold=open,openat,openat2,newfstatat,mkdirat:refs/rescue -- \
+        git-worktree-claim --no-wait <../in >../out 2>../err {fd}>&- 3>&- &
+    killat=$!
+    BG_PIDS+=("$killat")
+    exec {go}>../in
+    read -r line <../out
+    assert_equal "$line" held
+    grep -q '"phase":"claiming"' .git/worktrees/default-1/locked
+    kill -9 "$killat"
+    wait "$killat" || :
+    exec {fd}>&- {go}>&-
+    await 10 eval '[ "$(slot_is default-1 state)" = orphaned ]'
+    assert_differ "$(slot_is default-1 lease)" "$lease" leases
+    must reap --json
+    assert_equal "$(json rescue <<<"$output")" "refs/rescue/default-1/$lease"
+    assert_rescued "refs/rescue/default-1/$lease"
+}
+
 # ---- removing ------------------------------------------------------------------------------
 
 @test "reap --remove: free and reaped slots go, with their work rescued" {

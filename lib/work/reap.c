@@ -178,7 +178,8 @@ static int rescue_and_remove(struct reap_entry *entry, struct fail *fail)
 	struct salvage rescued = {0};
 	char *lease = entry->slot.record.lease ? mem_strdup(entry->slot.record.lease) : NULL;
 
-	if (slot_rescue(&entry->slot, lease, NULL, &rescued, fail) == 0 &&
+	if (slot_rescue(&entry->slot, slot_work_of(&entry->slot.record), NULL, &rescued, fail) ==
+		    0 &&
 	    birth_remove(&entry->slot, fail) == 0 && lease)
 		slot_drop_lease_file(entry->slot.repo, lease);
 	if (rescued.ref)

@@ -193,7 +193,7 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	}
 	if (fail->kind || begin_releasing(slot, fail) < 0 ||
 	    (doomed && ref_read(slot->repo, doomed, &tip, fail) < 0) ||
-	    slot_rescue(slot, *lease ? lease : NULL, doomed, &out->rescue, fail) < 0)
+	    slot_rescue(slot, slot_work_of(&slot->record), doomed, &out->rescue, fail) < 0)
 		goto done;
 	/* Nobody knows its base any more (the record was lost): it stays where its HEAD is. */
 	if (!record_base(slot, &base))

@@ -173,7 +173,13 @@ check_tokens() {
     local slot lease token found
     while read -r slot lease token; do
         found=$(git cat-file -p "refs/rescue/$slot/$lease:token" 2>&1)
-        [ "$found" = "$token" ] || echo "token $token of slot $slot is lost: $found"
+        [ "$found" = "$token" ] || {
+            echo "token $token of slot $slot is not rescued for its lease: $found; it is in:"
+            git for-each-ref --format='%(refname)' refs/rescue | while read -r found; do
+                [ "$(git cat-file -p "$found:token" 2>/dev/null)" != "$token" ] || echo "  $found"
+            done
+            grep -F "\"$slot\"" .git/interlock/ledger | grep -A4 -F "$lease" | cut -c 12-260
+        }
     done <"$work/tokens"
 }
 
