@@ -498,6 +498,22 @@ static void other_indexes(UNUSED void **state)
 	repo_close(&repo);
 }
 
+/* Naive: what is attached already is none of a birth's business. */
+static void assert_detached_again(struct slot *slot)
+{
+	struct fail fail = FAIL_INIT;
+	struct oid base;
+	char *line = mem_printf("-C %s symbolic-ref -q HEAD", slot->path);
+
+	assert_ok(ref_read(slot->repo, "HEAD", &base, &fail), fail);
+	assert_ok(birth_populate(slot, &base, &fail), fail);
+	assert_int_equal(git_status(line), 1);
+	free(line);
+	line = mem_printf("-C %s rev-parse HEAD", slot->path);
+	assert_git_agrees(line, "rev-parse HEAD");
+	free(line);
+}
+
 /* ---- newer git ----------------------------------------------------------------------------- */
 
 static void reftable(UNUSED void **state)
@@ -524,6 +540,7 @@ static void reftable(UNUSED void **state)
 	fail_clear(&fail);
 	assert_int_equal(git_status("-C ../tables.pool/pool-2 symbolic-ref -q HEAD"), 1);
 	assert_int_equal(git_status("fsck"), 0);
+	assert_detached_again(&slot);
 	slot_close(&slot);
 	remove_slot(&other);
 	repo_close(&repo);
@@ -779,6 +796,24 @@ static void half_born_at_another_base(UNUSED void **state)
 	free(line);
 	slot_close(&slot);
 	repo_close(&repo);
+}
+
+/* Killed between step 7 and step 8. */
+static void a9_half_born_on_its_branch(UNUSED void **state)
+{
+	struct repo repo;
+	struct slot slot;
+	struct fail fail = FAIL_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sandbox_variants); i++) {
+		make_repo(&sandbox_variants[i], &repo);
+		make_ok(&repo, 1, &slot);
+		assert_ok(birth_attach(&slot, "refs/heads/topic", true, &fail), fail);
+		assert_detached_again(&slot);
+		assert_ok(birth_attach(&slot, "refs/heads/topic", false, &fail), fail);
+		slot_close(&slot);
+		repo_close(&repo);
+	}
 }
 
 /* Naive: git said 0, so it is there. */
@@ -1624,6 +1659,7 @@ int main(void)
 		IN_SANDBOX(a5_no_such_base),
 		IN_SANDBOX(a6_cancelled_birth_stops),
 		IN_SANDBOX(half_born_at_another_base),
+		IN_SANDBOX(a9_half_born_on_its_branch),
 		IN_SANDBOX(a7_birth_is_confirmed),
 		IN_SANDBOX(a8_prune_cannot_take_it),
 		IN_SANDBOX(worktrees_removed_under_us),
