@@ -299,8 +299,11 @@ static void log_end(const struct slot *slot, const struct lifetime_end *end)
 	free(reason);
 }
 
-/* Runs the command in the slot, then gives the slot back; the status is the command's. */
-static int run(const struct command *o, struct slot *slot, struct fail *fail)
+/*
+ * Runs the command in the slot, then gives the slot back; the status is the command's. A
+ * lease that was the caller's `again` is not ours to end, nor its start ours to log.
+ */
+static int run(const struct command *o, struct slot *slot, bool again, struct fail *fail)
 {
 	struct lifetime life = LIFETIME_INIT;
 	struct lifetime_end end = {0};
@@ -316,18 +319,21 @@ static int run(const struct command *o, struct slot *slot, struct fail *fail)
 		argv_push(&life.argv, o->run[i]);
 	argv_pushf(&life.env, "GIT_INTERLOCK_LEASE=%s", slot->record.lease);
 	argv_pushf(&life.env, "GIT_INTERLOCK_SLOT=%s", slot->name);
-	log_event(slot, "start", slot->record.command);
+	if (!again)
+		log_event(slot, "start", slot->record.command);
 	if (lifetime_run(&life, &end, fail) == 0) {
-		log_end(slot, &end);
+		if (!again)
+			log_end(slot, &end);
 	} else {
-		log_event(slot, "finish", fail->message);
+		if (!again)
+			log_event(slot, "finish", fail->message);
 		/* No answer to a question: the command that was to run is missing. */
 		if (fail->kind == FAIL_GONE)
 			fail->kind = FAIL_FATAL;
 	}
 	lifetime_release(&life);
 	/* The command's status stands, whatever becomes of the slot. */
-	if (release(o, slot, &giving) < 0)
+	if (!again && release(o, slot, &giving) < 0)
 		status_say("warning: slot '%s' was not given back: %s", slot->name, giving.message);
 	return end.status;
 }
@@ -423,7 +429,7 @@ static int claim_one(const struct command *o, struct repo *repo, const struct po
 		if (!o->run)
 			print(o, out, &claimed);
 		if (o->run)
-			status = run(o, &claimed.slot, fail);
+			status = run(o, &claimed.slot, claimed.again, fail);
 		else if (o->hold && !claimed.again)
 			status = hold(o, &claimed.slot, fail);
 		else if (wish->kind == LEASE_OWNER && !claimed.again)
