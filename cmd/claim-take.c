@@ -302,8 +302,8 @@ static void log_end(const struct slot *slot, const struct lifetime_end *end)
 }
 
 /*
- * Runs the command in the slot, then gives the slot back, unless it was the caller's before
- * (`again`); the status is the command's.
+ * Runs the command in the slot, then gives the slot back; the status is the command's. A
+ * lease that was the caller's `again` is not ours to end, nor its start ours to log.
  */
 static int run(const struct command *o, struct slot *slot, bool again, struct fail *fail)
 {
@@ -321,19 +321,23 @@ static int run(const struct command *o, struct slot *slot, bool again, struct fa
 		argv_push(&life.argv, o->run[i]);
 	argv_pushf(&life.env, "GIT_INTERLOCK_LEASE=%s", slot->record.lease);
 	argv_pushf(&life.env, "GIT_INTERLOCK_SLOT=%s", slot->name);
-	log_event(slot, "start", slot->record.command);
+	if (!again)
+		log_event(slot, "start", slot->record.command);
 	if (lifetime_run(&life, &end, fail) == 0) {
-		log_end(slot, &end);
+		if (!again)
+			log_end(slot, &end);
 	} else {
-		log_event(slot, "finish", fail->message);
+		if (!again)
+			log_event(slot, "finish", fail->message);
 		/* No answer to a question: the command that was to run is missing. */
 		if (fail->kind == FAIL_GONE)
 			fail->kind = FAIL_FATAL;
 	}
-	lifetime_release(&life);
 	/* The command's status stands, whatever becomes of the slot. */
 	if (!again && release(o, slot, &giving) < 0)
 		status_say("warning: slot '%s' was not given back: %s", slot->name, giving.message);
+	/* Until here no signal ended us: what follows a command is done once. */
+	lifetime_release(&life);
 	return end.status;
 }
 

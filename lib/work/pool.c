@@ -220,10 +220,10 @@ static void drain(int fd)
 static int choose_or_wait(struct claiming *c, struct fail *fail)
 {
 	struct slot won = {.admin = -1, .work = -1};
-	bool told = false, wait;
+	bool told = false;
 	int leases = -1;
 
-	while (pool_choose(c, &won, &wait, fail) == FAIL_BUSY && wait &&
+	while (pool_choose(c, &won, &c->can_wait, fail) == FAIL_BUSY && c->can_wait &&
 	       clock_left(c->wish->deadline)) {
 		char *whom = mem_strdup(fail->message);
 
@@ -386,14 +386,68 @@ static void give_back(struct claiming *c)
 	free(lease);
 }
 
+/*
+ * What is in the slot can be neither saved nor cleaned. It stays as it is, also in whose name;
+ * it is told of, and another one is looked for.
+ */
+static void put_aside(struct claiming *c, struct fail *fail)
+{
+	struct fail ignored = FAIL_INIT;
+	struct slot *slot = &c->out->slot;
+	char *lease = mem_strdup(slot->record.lease);
+
+	warn(c, fail->message);
+	log_claim(c, "claim-failed", fail->message);
+	argv_push(&c->spoiled, slot->id);
+	slot_record_release(&slot->record);
+	slot->record = c->before;
+	c->before = (struct slot_record){0};
+	if (slot_write_back(slot, &ignored) == 0)
+		slot_drop_lease_file(c->repo, lease);
+	free(lease);
+	slot_close(slot);
+	salvage_release(&c->out->rescued);
+	c->out->rescued = (struct salvage){0};
+}
+
+/* As reap would have: whoever takes a slot closes what its lease has begun. */
+static void log_end_of_previous(const struct claiming *c)
+{
+	struct fail ignored = FAIL_INIT;
+	char *reason = mem_printf("its slot was taken by lease %s", c->out->slot.record.lease);
+	struct ledger_event line = {.event = "reap-done",
+				    .slot = c->out->slot.name,
+				    .lease = c->previous,
+				    .ref = c->out->rescued.ref,
+				    .reason = reason};
+
+	ledger_append(c->repo, &line, LEDGER_WAIT, &ignored);
+	free(reason);
+}
+
+/* A slot that is ready, or was populated a moment ago; or why there is none. */
+static int choose_and_make_ready(struct claiming *c, struct fail *fail)
+{
+	struct fail spoiled = FAIL_INIT;
+
+	while (choose_or_wait(c, fail) == 0 && !c->out->again && !c->newborn &&
+	       make_ready(c, fail) < 0) {
+		put_aside(c, fail);
+		spoiled = *fail;
+		fail_clear(fail);
+	}
+	/* A full pool in which nobody has a slot: why, is what stands in the way. */
+	if (fail->kind == FAIL_BUSY && spoiled.kind && !c->can_wait)
+		*fail = spoiled;
+	return fail->kind;
+}
+
 static int complete(struct claiming *c, struct fail *fail)
 {
 	struct slot *slot = &c->out->slot;
 	uint64_t copied;
 
-	if (c->newborn ? birth_populate(slot, &c->base, fail) < 0 : make_ready(c, fail) < 0)
-		return fail->kind;
-	if (attach_branch(c, fail) < 0)
+	if ((c->newborn && birth_populate(slot, &c->base, fail) < 0) || attach_branch(c, fail) < 0)
 		return fail->kind;
 	if (tidy_include(slot, &copied, fail) < 0) {
 		warn(c, fail->message);
@@ -403,8 +457,10 @@ static int complete(struct claiming *c, struct fail *fail)
 	finish_record(c, fail);
 	if (fail->kind || slot_write(slot, fail) < 0)
 		return fail->kind;
-	if (c->previous)
+	if (c->previous) {
+		log_end_of_previous(c);
 		slot_drop_lease_file(c->repo, c->previous);
+	}
 	log_claim(c, c->newborn ? "birth" : "claim",
 		  c->out->rescued.ref ? c->out->rescued.ref : NULL);
 	return 0;
@@ -420,8 +476,8 @@ static void reconcile(struct claiming *c)
 	int dir = repo_state_dir(c->repo, "locks", &ignored);
 
 	/* One of several that start at once does it. */
-	if (dir >= 0 &&
-	    lock_take(&lock, dir, "reconcile", LOCK_EXCLUSIVE, 0, NULL, &c->repo->modes, &ignored) == 0) {
+	if (dir >= 0 && lock_take(&lock, dir, "reconcile", LOCK_EXCLUSIVE, 0, NULL, &c->repo->modes,
+				  &ignored) == 0) {
 		if (reap_run(c->repo, &options, &reap, &ignored) < 0)
 			warn(c, ignored.message);
 		for (size_t i = 0; i < reap.count; i++)
@@ -448,7 +504,7 @@ int pool_claim(struct repo *repo, const struct pool_claim *wish, struct pool_cla
 	if (find_branch(&c, fail) == 0 && check_new_branch(&c, fail) == 0 &&
 	    find_dir(&c, fail) == 0) {
 		reconcile(&c);
-		if (choose_or_wait(&c, fail) == 0 && !out->again && complete(&c, fail) < 0) {
+		if (choose_and_make_ready(&c, fail) == 0 && !out->again && complete(&c, fail) < 0) {
 			log_claim(&c, "claim-failed", fail->message);
 			give_back(&c);
 		}
@@ -462,6 +518,8 @@ int pool_claim(struct repo *repo, const struct pool_claim *wish, struct pool_cla
 	free(c.branch);
 	free(c.dir);
 	free(c.previous);
+	slot_record_release(&c.before);
+	argv_release(&c.spoiled);
 	return fail->kind;
 }
 

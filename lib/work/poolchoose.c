@@ -192,6 +192,9 @@ static int begin_lease(struct claiming *c, struct slot *slot, struct fail *fail)
 	free(c->previous);
 	c->previous = copy(slot->record.lease);
 	c->newborn = slot->state == STATE_HALF_BORN;
+	slot_record_release(&c->before);
+	c->before = slot->record;
+	slot->record = (struct slot_record){0};
 	pool_begin_record(c, &slot->record);
 	slot->record.left_by = left_by;
 	slot_note_before(slot);
@@ -223,6 +226,15 @@ static int try_slot(struct claiming *c, struct slot *slot, struct fail *fail)
 	return 0;
 }
 
+/* A slot that could not be made ready once is not tried again by the same claim. */
+static bool is_spoiled(const struct claiming *c, const struct slot *slot)
+{
+	for (size_t i = 0; i < c->spoiled.count; i++)
+		if (same(c->spoiled.items[i], slot->id))
+			return true;
+	return false;
+}
+
 /* Which free slot first: the one that already is where it has to be. */
 static int merit(const struct claiming *c, const struct slot *slot, const char *branch_in)
 {
@@ -245,7 +257,8 @@ static int take_known(struct claiming *c, const char *branch_in, struct fail *fa
 			struct slot *slot = &c->seen.items[i];
 
 			if (slot->id && in_pool(c, slot) && is_takeable(slot->state) &&
-			    merit(c, slot, branch_in) == want && try_slot(c, slot, fail) < 0)
+			    !is_spoiled(c, slot) && merit(c, slot, branch_in) == want &&
+			    try_slot(c, slot, fail) < 0)
 				return fail->kind;
 		}
 	return 0;
@@ -313,6 +326,15 @@ static int all_taken(const struct claiming *c, struct fail *fail)
 	return fail->kind;
 }
 
+/* Is there a lease in the pool that can end? */
+static bool can_change(const struct claiming *c)
+{
+	for (size_t i = 0; i < c->seen.count; i++)
+		if (in_pool(c, &c->seen.items[i]) && is_taken(c->seen.items[i].state))
+			return true;
+	return !c->spoiled.count;
+}
+
 /* Replaces what the list saw of a slot whose lock we hold: there it looks held, by us. */
 static void put_won(struct claiming *c, struct slot *won)
 {
@@ -337,7 +359,7 @@ static int choose_locked(struct claiming *c, struct slot *won, bool *wait, struc
 		return fail->kind;
 	if (!c->wish->max || slots_in_pool(c) < c->wish->max)
 		return give_birth(c, fail);
-	*wait = true;
+	*wait = can_change(c);
 	return all_taken(c, fail);
 }
 

@@ -21,11 +21,14 @@ struct claiming {
 	struct pool_claimed *out;
 	struct oid base;
 	char *base_hex;
-	char *branch;	   /* "refs/heads/x", or NULL */
-	char *dir;	   /* of the pool */
-	char *previous;	   /* the lease that the chosen slot had, whose files go at the end */
-	bool newborn;	   /* the slot was published a moment ago, and is not populated */
-	struct slots seen; /* all slots, as the last round saw them */
+	char *branch;		   /* "refs/heads/x", or NULL */
+	char *dir;		   /* of the pool */
+	char *previous;		   /* the lease that the chosen slot had, whose files go at the end */
+	bool can_wait;		   /* none was to be had, but somebody's lease can end */
+	bool newborn;		   /* the slot was published a moment ago, and is not populated */
+	struct slot_record before; /* what the record of the chosen slot was */
+	struct argv spoiled;	   /* ids of slots that this claim could not make ready */
+	struct slots seen;	   /* all slots, as the last round saw them */
 };
 
 /*

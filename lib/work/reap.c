@@ -266,6 +266,30 @@ static bool is_named(const struct reap *reap, const char *lease)
 }
 
 /*
+ * Is this what a slot that names no lease may be asked about later? A/locked of that slot
+ * is gone, garbage, or a human's words for now: then this file is the record. Also one that
+ * a newer version wrote: what it means is not guessed at.
+ */
+static bool is_record_of_last_resort(int dir, const char *name, const struct slots *slots)
+{
+	struct slot_record record = {0};
+	struct bytes text = BYTES_INIT;
+	struct fail fail = FAIL_INIT;
+	bool is = false;
+
+	if (slot_id_valid(name) && file_read(dir, name, SLOT_TEXT_MAX, &text, &fail) == 0)
+		slot_record_parse(text.data, text.len, &record, &fail);
+	if (fail.kind == FAIL_UNSUPPORTED)
+		is = true;
+	for (size_t i = 0; !fail.kind && record.slot && i < slots->count && !is; i++)
+		is = slots->items[i].facts.reason != REASON_OURS &&
+		     !strcmp(slots->items[i].name, record.slot);
+	slot_record_release(&record);
+	bytes_release(&text);
+	return is;
+}
+
+/*
  * The file of a lease that no slot names, and that no process keeps locked. A lease
  * that begins writes its file and then A/locked under the slot's lock and "slots": so
  * that is taken, too.
@@ -286,7 +310,7 @@ static void sweep_leases(struct repo *repo, struct reap *reap, const struct slot
 		for (size_t i = 0; i < slots->count && !current; i++)
 			current = slots->items[i].record.lease &&
 				  !strcmp(slots->items[i].record.lease, lease);
-		fd = current || is_named(reap, lease)
+		fd = current || is_named(reap, lease) || is_record_of_last_resort(dir, lease, slots)
 			     ? -1
 			     : openat(dir, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 		if (fd >= 0) {

@@ -359,7 +359,8 @@ static int make_work_lock(struct slot *slot, int dir, struct fail *fail)
 	return fail->kind;
 }
 
-static int write_lease_file(struct slot *slot, const struct bytes *text, struct fail *fail)
+static int write_lease_file(struct slot *slot, const struct bytes *text, bool begins,
+			    struct fail *fail)
 {
 	int dir;
 
@@ -368,19 +369,19 @@ static int write_lease_file(struct slot *slot, const struct bytes *text, struct 
 	dir = repo_state_dir(slot->repo, "leases", fail);
 	if (dir < 0)
 		return dir;
-	if (!wants_work_lock(slot) || make_work_lock(slot, dir, fail) == 0)
+	if (!begins || !wants_work_lock(slot) || make_work_lock(slot, dir, fail) == 0)
 		file_replace(dir, slot->record.lease, text->data, text->len, &slot->repo->modes,
 			     slot->repo->conf.durable, fail);
 	close(dir);
 	return fail->kind;
 }
 
-int slot_write(struct slot *slot, struct fail *fail)
+static int write_records(struct slot *slot, bool begins, struct fail *fail)
 {
 	struct bytes text = BYTES_INIT;
 
 	slot_record_format(&slot->record, slot->name, &text);
-	if (write_lease_file(slot, &text, fail) == 0 &&
+	if (write_lease_file(slot, &text, begins, fail) == 0 &&
 	    file_replace(slot->admin, "locked", text.data, text.len, &slot->repo->modes,
 			 slot->repo->conf.durable, fail) == 0)
 		slot->facts.phase = slot->record.phase;
@@ -388,6 +389,16 @@ int slot_write(struct slot *slot, struct fail *fail)
 	if (fail->kind)
 		fail_context(fail, "record slot '%s'", slot->name);
 	return fail->kind;
+}
+
+int slot_write(struct slot *slot, struct fail *fail)
+{
+	return write_records(slot, true, fail);
+}
+
+int slot_write_back(struct slot *slot, struct fail *fail)
+{
+	return write_records(slot, false, fail);
 }
 
 void slot_drop_lease_file(struct repo *repo, const char *lease)

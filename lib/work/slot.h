@@ -258,6 +258,12 @@ int slot_find(struct repo *repo, const char *given, struct slot *out, struct fai
  */
 int slot_write(struct slot *slot, struct fail *fail);
 
+/*
+ * The same for a record that was there before, and is to be again: what was tried with the
+ * slot came to nothing. No lease begins, so no work lock is taken.
+ */
+int slot_write_back(struct slot *slot, struct fail *fail);
+
 /* Removes the files of a lease that has ended. */
 void slot_drop_lease_file(struct repo *repo, const char *lease);
 

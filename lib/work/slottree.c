@@ -174,11 +174,25 @@ static int finish_birth(struct slot *slot, struct fail *fail)
 	return fail->kind;
 }
 
+/* It could not be saved or cleaned: whose it was it still is, for who tries the next time. */
+static void undo_releasing(struct slot *slot, const struct slot_record *before)
+{
+	struct fail ignored = FAIL_INIT;
+
+	if (slot->record.phase != SLOT_RELEASING)
+		return;
+	slot->record.phase = before->phase;
+	slot->record.owner = before->owner;
+	slot_write_back(slot, &ignored);
+}
+
 int slot_give_back(struct slot *slot, const struct pool_release *release, struct pool_released *out,
 		   struct fail *fail)
 {
 	struct tidy_options tidy = {.all = release->clean_all};
 	char *lease = mem_strdup(slot->record.lease ? slot->record.lease : "");
+	const struct slot_record before =
+		slot->record; /* its phase and owner; its texts are lent */
 	const char *doomed = NULL;
 	struct oid base, tip;
 
@@ -208,6 +222,8 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	if (slot_write(slot, fail) == 0 && *lease)
 		slot_drop_lease_file(slot->repo, lease);
 done:
+	if (fail->kind)
+		undo_releasing(slot, &before);
 	free(lease);
 	return fail->kind;
 }

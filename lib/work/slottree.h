@@ -39,7 +39,8 @@ struct pool_released {
 /*
  * The whole way back to the pool, of a release as of a reap: rescue, clean to the base of
  * the lease, delete the branch if asked, record, and the lease's file goes. The caller holds the
- * slot's lock and knows that nobody is inside. `out` is filled as far as it got.
+ * slot's lock and knows that nobody is inside. `out` is filled as far as it got. After a
+ * failure the record says what it said before.
  */
 int slot_give_back(struct slot *slot, const struct pool_release *release, struct pool_released *out,
 		   struct fail *fail);
