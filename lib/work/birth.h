@@ -27,7 +27,9 @@
  *      plain `git checkout` in the same instant is detected, not prevented
  *						-> killed: half-born, maybe on its branch;
  *						   who finishes it detaches it first. A
- *						   branch that was made stays, at the base
+ *						   branch that was made stays, at the base;
+ *						   git's lock on it is healed by who wants
+ *						   that branch next (intent.h)
  *   8. the record says free or leased
  * A failure before 4 removes S, W', W and P. After 4 the caller removes by the mirror image:
  *   a. rename W to P/.interlock-trash-B (device and inode checked, before and after), so

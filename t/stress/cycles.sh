@@ -110,6 +110,7 @@ believer() {
 }
 export -f believer
 
+# shellcheck disable=SC2016 # that shell's own
 claimer() { # <how many>
     local n pid kind err
     err=$(mktemp "$work/err.XXXXXX")
@@ -131,7 +132,7 @@ claimer() { # <how many>
         fi
         wait "$pid" 2>/dev/null
         case $? in
-            0) echo done ;;
+            0) echo lived ;;
             137) echo killed ;;
             *) echo "failed" && wrong "a claim failed: $(cat "$err")" ;;
         esac >>"$work/cycles"

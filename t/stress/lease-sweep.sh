@@ -131,6 +131,7 @@ prepare() {
         reap | remove)
             # The command outlives its supervisor by a moment.
             export -f leave_work
+            # shellcheck disable=SC2016 # that shell's own
             (
                 git-worktree-claim -q -- bash -c 'leave_work "$1" && kill -9 "$PPID"' - "$here/work"
                 :
@@ -218,6 +219,11 @@ check_next() {
         [ "$(git -C "$slot" rev-parse HEAD)" = "$(git rev-parse HEAD)" ] || echo "next claim: '$slot' is not clean at HEAD"
     check_work 'by the next claim'
     git-worktree-claim release "$slot" >/dev/null 2>"$here/err" || echo "next release: $(cat "$here/err")"
+    # git's lock on the branch is healed by who wants that branch next (intent.h).
+    if [ "$op" = birth ]; then
+        slot=$(timeout "$patience" git-worktree-claim -q --no-wait -B topic 2>"$here/err") &&
+            git-worktree-claim release "$slot" >/dev/null 2>"$here/err" || echo "next claim of the branch: $(cat "$here/err")"
+    fi
     # Where there is a way to do it twice, that is how what is vanished gets finished.
     [ "$op" != remove ] || git-worktree-reap --remove >/dev/null 2>"$here/err" || echo "next removal: $(cat "$here/err")"
     timeout "$patience" git-worktree-reap >/dev/null 2>"$here/err" || echo "next reap: $(cat "$here/err")"
