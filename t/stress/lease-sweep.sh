@@ -211,7 +211,7 @@ check_next() {
         free | orphaned | half-born | expired | desynced)
             [ "$slot" = "$here/repo.worktrees/default-1" ] || echo "next claim: the slot was $before, and it got '$slot'"
             ;;
-        leased | vanished)
+        leased)
             [ "$slot" != "$here/repo.worktrees/default-1" ] || echo "next claim: got a slot that was $before"
             ;;
     esac
