@@ -219,8 +219,9 @@ check_next() {
         [ "$(git -C "$slot" rev-parse HEAD)" = "$(git rev-parse HEAD)" ] || echo "next claim: '$slot' is not clean at HEAD"
     check_work 'by the next claim'
     git-worktree-claim release "$slot" >/dev/null 2>"$here/err" || echo "next release: $(cat "$here/err")"
-    # git's lock on the branch is healed by who wants that branch next (intent.h).
-    if [ "$op" = birth ]; then
+    # git's lock on the branch is healed by who wants that branch next (intent.h). Where
+    # the lease counts already, it has the branch.
+    if [ "$op" = birth ] && [ "$before" != leased ]; then
         slot=$(timeout "$patience" git-worktree-claim -q --no-wait -B topic 2>"$here/err") &&
             git-worktree-claim release "$slot" >/dev/null 2>"$here/err" || echo "next claim of the branch: $(cat "$here/err")"
     fi
