@@ -66,8 +66,10 @@ static int check_holder(const struct command *o, struct fail *fail)
 		return fail_set(fail, FAIL_USAGE, "--deadline needs a command");
 	if (o->refusal >= 0 && (!o->run || o->refusal > 255))
 		return fail_set(fail, FAIL_USAGE, "-E is a status up to 255, and needs a command");
-	if (o->resume && !o->key)
-		return fail_set(fail, FAIL_USAGE, "--resume needs --key");
+	if (o->resume && (!o->key || o->run || o->hold || o->owner_pid >= 0))
+		return fail_set(fail, FAIL_USAGE,
+				"--resume takes over a time lease: it needs --key, and goes with "
+				"no command, --hold or --owner-pid");
 	if (o->owner_pid == 0 || o->owner_pid > INT32_MAX)
 		return fail_set(fail, FAIL_USAGE, "option --owner-pid: %" PRId64 " is no process",
 				o->owner_pid);
@@ -331,10 +333,11 @@ static int run(const struct command *o, struct slot *slot, bool again, struct fa
 		if (fail->kind == FAIL_GONE)
 			fail->kind = FAIL_FATAL;
 	}
-	lifetime_release(&life);
 	/* The command's status stands, whatever becomes of the slot. */
 	if (!again && release(o, slot, &giving) < 0)
 		status_say("warning: slot '%s' was not given back: %s", slot->name, giving.message);
+	/* Until here no signal ended us: what follows a command is done once. */
+	lifetime_release(&life);
 	return end.status;
 }
 

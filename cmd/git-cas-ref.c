@@ -4,6 +4,7 @@
 
 #include "clock.h"
 #include "odb.h"
+#include "pool.h"
 #include "rev.h"
 #include "status.h"
 
@@ -313,6 +314,7 @@ int main(int argc, char **argv)
 	if (repo_open(&cas.repo, REPO_ANY, &fail) < 0) {
 		status = cas_ref_report(&cas, &fail);
 	} else {
+		pool_touch(&cas.repo);
 		if (cas.timeout < 0)
 			cas.timeout = cas.repo.conf.lock_timeout;
 		if (!cas.quiet)

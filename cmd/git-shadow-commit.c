@@ -2,6 +2,8 @@
 /* git shadow-commit: snapshot the working tree to a shadow ref, and get it back. */
 #include "shadow.h"
 
+#include "pool.h"
+
 #include "progress.h"
 
 #include <ctype.h>
@@ -19,6 +21,14 @@ static const struct verb verbs[] = {
 	{"save", shadow_save}, {"log", shadow_log},	    {"show", shadow_show},
 	{"diff", shadow_diff}, {"restore", shadow_restore}, {"expire", shadow_expire},
 };
+
+int shadow_open(struct repo *repo, enum repo_need need, struct fail *fail)
+{
+	if (repo_open(repo, need, fail) < 0)
+		return fail->kind;
+	pool_touch(repo);
+	return 0;
+}
 
 int shadow_chain(struct repo *repo, const char *given, char **chain, struct fail *fail)
 {

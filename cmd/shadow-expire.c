@@ -107,7 +107,7 @@ static int act(const struct expire_command *o, struct repo *repo, struct expire_
 	uint64_t freed = 0;
 	bool left = false;
 
-	if (!o->dry_run && expire_drop(repo, plan, fail) == 0) {
+	if (!o->dry_run && expire_sweep(repo, fail) == 0 && expire_drop(repo, plan, fail) == 0) {
 		if (expire_is_pending(repo))
 			expire_objects(repo, &freed, &left, fail);
 		else
@@ -151,7 +151,7 @@ int shadow_expire(int argc, char **argv)
 	struct repo repo;
 
 	if (parse(argc, argv, &o, &fail) == OPT_OK) {
-		if (repo_open(&repo, REPO_ANY, &fail) == 0)
+		if (shadow_open(&repo, REPO_ANY, &fail) == 0)
 			run(&o, &repo, &fail);
 		repo_close(&repo);
 	}

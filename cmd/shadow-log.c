@@ -401,7 +401,7 @@ int shadow_log(int argc, char **argv)
 		return STATUS_OK;
 	}
 	if (parse(argc, argv, &o, &fail) == 0) {
-		if (repo_open(&repo, REPO_ANY, &fail) == 0)
+		if (shadow_open(&repo, REPO_ANY, &fail) == 0)
 			run(&o, &repo, &fail);
 		repo_close(&repo);
 	}

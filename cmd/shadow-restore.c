@@ -218,7 +218,7 @@ int shadow_restore(int argc, char **argv)
 	int r = parse(argc, argv, &o, &fail);
 
 	if (r == OPT_OK) {
-		if (repo_open(&repo, REPO_WORK_TREE, &fail) == 0)
+		if (shadow_open(&repo, REPO_WORK_TREE, &fail) == 0)
 			status = run(&o, &repo, &fail);
 		repo_close(&repo);
 	}

@@ -282,7 +282,7 @@ static int run(const struct save_options *o, const struct guard *guard)
 	struct repo repo;
 	int status = STATUS_OK;
 
-	if (repo_open(&repo, REPO_WORK_TREE, &fail) == 0)
+	if (shadow_open(&repo, REPO_WORK_TREE, &fail) == 0)
 		status = save(o, &repo, guard, &fail);
 	repo_close(&repo);
 	return fail.kind ? status_report(SHADOW_COMMAND, &fail) : status;

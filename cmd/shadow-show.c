@@ -232,7 +232,7 @@ static int run(int argc, char **argv, bool is_diff)
 		return STATUS_OK;
 	}
 	if (parse(argc, argv, is_diff ? 2 : 1, !is_diff, &view, &fail) == 0) {
-		if (repo_open(&repo, REPO_ANY, &fail) == 0) {
+		if (shadow_open(&repo, REPO_ANY, &fail) == 0) {
 			odb_init(&odb, &repo);
 			if (is_diff)
 				diff(&odb, &view, &status, &fail);

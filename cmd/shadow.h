@@ -21,6 +21,9 @@ int shadow_diff(int argc, char **argv);
 int shadow_restore(int argc, char **argv);
 int shadow_expire(int argc, char **argv);
 
+/* repo_open(), and a use of the suite in a leased worktree: a time lease begins anew. */
+int shadow_open(struct repo *repo, enum repo_need need, struct fail *fail);
+
 /* The chain that --ref names, or this worktree's and branch's; the caller frees. */
 int shadow_chain(struct repo *repo, const char *given, char **chain, struct fail *fail);
 

@@ -760,7 +760,7 @@ config_hooks() {
     for event in post-index-change pre-commit post-commit post-checkout pre-auto-gc; do
         git config --add hook.spy.event "$event"
     done
-    git add -A
+    git read-tree HEAD # writes the index, whether or not an entry of it is racy
     [ -s ../ran ] # they are there, and git runs them
     rm ../ran
     edit

@@ -66,6 +66,39 @@ for_engines() { # <options>...
     for_engines --mode path --rounds 1 --beside outsider,gc,pack-refs
 }
 
+@test "D4: paths saved after HEAD moved leave alone what a peer saves meanwhile" {
+    both_engines narrowed
+}
+# Ours reads everything, as nobody has saved since HEAD moved. Before it has the lock
+# a peer's checkpoint is there: what it holds is newer than what was read.
+narrowed() {
+    make_repo
+    local ref old theirs
+    ref=$(shadow_ref)
+    put ours 'ours, old'
+    put theirs 'theirs, old'
+    must git-shadow-commit save
+    old=$output
+    git commit -q --allow-empty -m moved
+    put theirs 'theirs, new'
+    must git-shadow-commit save --session peer -- theirs
+    theirs=$output
+    git update-ref "$ref" "$old"
+    put theirs 'theirs, old'
+    put ours 'ours, new'
+    hold flock .git/interlock/locks/ref-*main
+    git-shadow-commit save -v --session ours --lock-timeout 20s -- ours >../saved 2>../said 3>&- &
+    local pid=$!
+    BG_PIDS+=("$pid")
+    await 20 grep -q 'pid [0-9]' ../said
+    git update-ref "$ref" "$theirs"
+    unhold
+    wait "$pid" || flunk "$(cat ../said)"
+    assert_equal "$(git rev-parse "$(cat ../saved)^")" "$theirs" parent
+    assert_equal "$(git show "$(cat ../saved):theirs")" 'theirs, new'
+    assert_equal "$(git show "$(cat ../saved):ours")" 'ours, new'
+}
+
 @test "D10: restore and expire beside the saves take the same lock and swap" {
     for_engines --mode whole --rounds 1 --beside restore,expire
 }

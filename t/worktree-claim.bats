@@ -465,6 +465,10 @@ new_branch() {
     assert_match "$stderr" 'default-1'
     must claim --key other -- sh -c 'git worktree-claim --key other'
     assert_equal "$output" "$PWD.worktrees/default-2"
+    # Nor does a command inside give back what the one around it has.
+    must claim --key other -- sh -c 'git worktree-claim --key other -- true && git worktree-claim list --json'
+    assert_equal "$(tail -n 1 <<<"$output" | json slot state key | paste -sd' ')" 'default-2 held other'
+    must_exit 129 claim --key fix/7 --resume -- true
     # One's own time lease is taken over on purpose only, under a new id.
     local lease
     lease=$(slot_is default-1 lease)
@@ -560,6 +564,22 @@ release_report() {
     hold_slot
     must_exit 1 claim renew default-2
     let_slot_go
+}
+
+@test "renew: every use of the suite in the worktree gives a time lease new time" {
+    make_repo
+    local wt before
+    must claim --ttl 100s
+    wt=$output
+    # Twenty seconds of it are gone.
+    perl -pi -e 's/"(since|expires)":(\d+)/"\"$1\":" . ($2 - 20)/ge' \
+        .git/worktrees/default-1/locked ".git/interlock/leases/$(slot_is default-1 lease)"
+    before=$(slot_is default-1 expires)
+    # Not from elsewhere.
+    must git shadow-commit log --json
+    assert_equal "$(slot_is default-1 expires)" "$before"
+    must git -C "$wt" shadow-commit
+    assert_differ "$(slot_is default-1 expires)" "$before"
 }
 
 # ---- what was left in a slot ---------------------------------------------------------------------

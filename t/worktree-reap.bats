@@ -152,6 +152,34 @@ one_orphan() {
     await 10 eval '[ "$(slot_is default-1 state)" = orphaned ]'
 }
 
+@test "F1: a rescue is named after who left the work, also when a claim was killed in between" {
+    requires ptrace
+    make_repo
+    orphan
+    local lease killat
+    lease=$(slot_is default-1 lease)
+    # Somebody else reconciles, so that the claim itself takes what is orphaned.
+    exec {fd}<>.git/interlock/locks/reconcile
+    flock -n "$fd"
+    mkfifo ../in ../out
+    "$HELPER/killat" --hold=open,openat,openat2,newfstatat,mkdirat:refs/rescue -- \
+        git-worktree-claim --no-wait <../in >../out 2>../err {fd}>&- 3>&- &
+    killat=$!
+    BG_PIDS+=("$killat")
+    exec {go}>../in
+    read -r line <../out
+    assert_equal "$line" held
+    grep -q '"phase":"claiming"' .git/worktrees/default-1/locked
+    kill -9 "$killat"
+    wait "$killat" || :
+    exec {fd}>&- {go}>&-
+    await 10 eval '[ "$(slot_is default-1 state)" = orphaned ]'
+    assert_differ "$(slot_is default-1 lease)" "$lease" leases
+    must reap --json
+    assert_equal "$(json rescue <<<"$output")" "refs/rescue/default-1/$lease"
+    assert_rescued "refs/rescue/default-1/$lease"
+}
+
 # ---- removing ------------------------------------------------------------------------------
 
 @test "reap --remove: free and reaped slots go, with their work rescued" {
@@ -170,6 +198,32 @@ remove_slots() {
     assert_absent "$WT"
     must claim list
     assert_equal "$output" ''
+}
+
+@test "F1: a removal that was killed between its two renames is finished by the next reap" {
+    make_repo
+    must claim -b topic
+    local wt=$output born
+    must claim release "$wt"
+    born=$(slot_is default-1 born)
+    # What is on disk then: the worktree is aside, git still has it registered.
+    mv "$wt" "$PWD.worktrees/.interlock-trash-$born"
+    must reap --dry-run --json
+    assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'vanished unregister'
+    must reap
+    await 10 test ! -e "$PWD.worktrees/.interlock-trash-$born"
+    assert_absent .git/worktrees/default-1
+    assert_equal "$(git worktree list | wc -l)" 1
+    # Somebody's directory of that name is not the one that was born.
+    must claim
+    wt=$output
+    must claim release "$wt"
+    born=$(slot_is default-1 born)
+    mv "$wt" elsewhere
+    mkdir "$PWD.worktrees/.interlock-trash-$born"
+    must reap --json
+    assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'vanished none'
+    [ -d "$PWD.worktrees/.interlock-trash-$born" ]
 }
 
 @test "A10: a vanished slot blocks its branch until --prune" {

@@ -10,7 +10,9 @@
 #include <git2.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -73,16 +75,50 @@ static int native_type(git_object_t found, const struct oid *oid, enum object_ty
 	return 0;
 }
 
+/*
+ * libgit2 looks for new packs once before it says that an object is missing. A
+ * repack that puts a pack in place of the one which that look has found, before it
+ * is opened, makes it say so of an object that is there all the time. So it is asked
+ * to look again: once more in any case, and on while packs come and go.
+ */
+#define LOOK_AGAIN_MAX 32
+
+struct packs_seen {
+	struct timespec changed;
+	unsigned looks;
+};
+
+static bool look_again(struct odb *odb, int error, struct packs_seen *seen)
+{
+	char *dir;
+	struct stat st = {0};
+	bool moved;
+
+	if (error != GIT_ENOTFOUND || seen->looks >= LOOK_AGAIN_MAX)
+		return false;
+	dir = mem_printf("%s/pack/.", odb->repo->object_dir);
+	if (stat(dir, &st) < 0)
+		st.st_mtim = (struct timespec){0};
+	free(dir);
+	moved = st.st_mtim.tv_sec != seen->changed.tv_sec ||
+		st.st_mtim.tv_nsec != seen->changed.tv_nsec;
+	seen->changed = st.st_mtim;
+	return (!seen->looks++ || moved) && git_odb_refresh(odb->native) == 0;
+}
+
 static int native_read(struct odb *odb, const struct oid *oid, enum object_type *type,
 		       struct bytes *out, struct fail *fail)
 {
+	struct packs_seen seen = {.looks = 0};
 	git_odb_object *object = NULL;
 	git_oid id;
 	int error;
 
 	if (native_open(odb, oid, &id, fail) < 0)
 		return fail->kind;
-	error = git_odb_read(&object, odb->native, &id);
+	do
+		error = git_odb_read(&object, odb->native, &id);
+	while (look_again(odb, error, &seen));
 	if (error < 0)
 		return native_failed(error, oid, fail);
 	if (native_type(git_odb_object_type(object), oid, type, fail) == 0)
@@ -94,6 +130,7 @@ static int native_read(struct odb *odb, const struct oid *oid, enum object_type 
 static int native_read_header(struct odb *odb, const struct oid *oid, enum object_type *type,
 			      uint64_t *size, struct fail *fail)
 {
+	struct packs_seen seen = {.looks = 0};
 	git_object_t found;
 	git_oid id;
 	size_t len;
@@ -101,7 +138,9 @@ static int native_read_header(struct odb *odb, const struct oid *oid, enum objec
 
 	if (native_open(odb, oid, &id, fail) < 0)
 		return fail->kind;
-	error = git_odb_read_header(&len, &found, odb->native, &id);
+	do
+		error = git_odb_read_header(&len, &found, odb->native, &id);
+	while (look_again(odb, error, &seen));
 	if (error == 0)
 		*size = len;
 	return error < 0 ? native_failed(error, oid, fail) : native_type(found, oid, type, fail);

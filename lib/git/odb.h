@@ -2,8 +2,8 @@
 /*
  * odb: reading objects by id, whichever engine the repository has.
  *
- * Native: libgit2's object database, which looks again for new packs before it
- * says that an object is missing. git: one `git cat-file --batch` that stays
+ * Native: libgit2's object database; before an object is said to be missing the packs
+ * are looked for again, and on while others put new ones in their place. git: one `git cat-file --batch` that stays
  * open, and one `--batch-check` for questions about the type alone. Neither
  * follows refs/replace: an id is its content.
  *

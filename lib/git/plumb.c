@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "plumbrun.h"
 
+#include "erase.h"
 #include "repo.h"
 
 #include <dirent.h>
@@ -28,7 +29,7 @@ static void sweep_one(struct repo *repo, int parent, const char *name)
 
 	if (lock_take(&lock, parent, lock_name, LOCK_EXCLUSIVE, 0, NULL, &repo->modes, &ignored) ==
 	    0) {
-		file_remove_tree(parent, name, &ignored);
+		erase_tree(parent, name, &ignored);
 		unlinkat(parent, lock_name, 0);
 	}
 	lock_drop(&lock);
@@ -124,7 +125,7 @@ void plumb_end(struct plumb *plumb)
 		char *lock = mem_printf("%s.lock", name);
 		struct fail ignored = FAIL_INIT;
 
-		file_remove_tree(plumb->parent, name, &ignored);
+		erase_tree(plumb->parent, name, &ignored);
 		unlinkat(plumb->parent, lock, 0);
 		free(lock);
 	}

@@ -339,31 +339,6 @@ int file_each_name(int dir, struct bytes *names, struct fail *fail)
 	return fail->kind;
 }
 
-int file_remove_tree(int dir, const char *name, struct fail *fail)
-{
-	struct bytes names = BYTES_INIT;
-	struct fail inner = FAIL_INIT;
-	int fd;
-
-	if (unlinkat(dir, name, 0) == 0 || errno == ENOENT)
-		return fail->kind;
-	if (errno != EISDIR && errno != EPERM)
-		return fail_errno(fail, "remove '%s'", name);
-	fd = file_open_dir(dir, name, &inner);
-	if (fd >= 0) {
-		file_each_name(fd, &names, &inner);
-		for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
-			file_remove_tree(fd, p, &inner);
-		close(fd);
-	}
-	bytes_release(&names);
-	if (inner.kind && !fail->kind)
-		*fail = inner;
-	else if (!inner.kind && unlinkat(dir, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
-		fail_errno(fail, "remove '%s'", name);
-	return fail->kind;
-}
-
 int file_sync_dir(int dir, const char *name, struct fail *fail)
 {
 	int fd = file_open_dir(dir, name, fail);

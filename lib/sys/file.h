@@ -79,12 +79,6 @@ int file_share(int fd, const struct file_modes *modes, bool is_dir, struct fail 
 /* Appends the names in an open directory, each with a NUL behind it; without "." and "..". */
 int file_each_name(int dir, struct bytes *names, struct fail *fail);
 
-/*
- * Removes a file, or a directory with all that is in it, never through a symlink. What
- * is not there (any more) is fine. Goes on after a failure; the first one is returned.
- */
-int file_remove_tree(int dir, const char *name, struct fail *fail);
-
 int file_sync_dir(int dir, const char *name, struct fail *fail);
 
 /* A name that no other process uses: "<prefix><16 hex digits>". */

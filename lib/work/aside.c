@@ -2,6 +2,7 @@
 #include "aside.h"
 
 #include "beneath.h"
+#include "erase.h"
 #include "file.h"
 #include "index.h"
 #include "name.h"
@@ -610,7 +611,7 @@ int aside_drop(struct repo *repo, const char *lease, struct fail *fail)
 	dir = repo_state_dir(repo, "aside", fail);
 	if (dir < 0)
 		return dir;
-	file_remove_tree(dir, lease, fail);
+	erase_tree(dir, lease, fail);
 	close(dir);
 	return fail->kind;
 }

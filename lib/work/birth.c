@@ -22,6 +22,10 @@
 /* Rivals that are in the way every time; each time they have got something done. */
 #define MAX_TRIES 1000
 
+/* What git says of a HEAD that is on no branch. */
+#define DETACHED "\nHEAD\n"
+#define DETACHED_LEN strlen(DETACHED)
+
 struct maker {
 	struct repo *repo;
 	const struct birth_plan *plan;
@@ -613,9 +617,13 @@ int birth_read_head(struct slot *slot, struct oid *oid, struct fail *fail)
 		file_read(slot->admin, "HEAD", 4096, &text, fail);
 	} else {
 		birth_git(slot, &cmd);
-		argv_push_all(&cmd.argv, "rev-parse", "--verify", "--quiet", "HEAD", NULL);
+		argv_push_all(&cmd.argv, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD", NULL);
 		spawn_capture(&cmd, &text, fail);
 		spawn_release(&cmd);
+		/* The second line names the branch that it is on, or itself. */
+		if (text.len > DETACHED_LEN &&
+		    !strcmp(text.data + text.len - DETACHED_LEN, DETACHED))
+			bytes_truncate(&text, text.len - DETACHED_LEN);
 	}
 	bytes_chomp(&text);
 	if (fail->kind == 0 && !oid_parse(slot->repo->algo, text.data, text.len, oid))
@@ -676,10 +684,23 @@ static void clear_locks(const struct slot *slot)
 		unlinkat(slot->admin, locks[i], 0);
 }
 
-int birth_populate(struct slot *slot, const struct oid *base, struct fail *fail)
+/* Killed in step 7, it was on its branch, or on its way there, and nobody was told. */
+static int detach_head(struct slot *slot, const struct oid *base, struct fail *fail)
 {
 	struct oid head;
 	const struct head_move move = {.from = &head, .to = base};
+
+	if (birth_read_head(slot, &head, fail) == FAIL_CORRUPT) {
+		fail_clear(fail);
+		head = *base;
+	} else if (fail->kind || oid_equal(&head, base)) {
+		return fail->kind;
+	}
+	return birth_move_head(slot, &move, fail);
+}
+
+int birth_populate(struct slot *slot, const struct oid *base, struct fail *fail)
+{
 	struct stat st;
 	int tree;
 
@@ -697,8 +718,7 @@ int birth_populate(struct slot *slot, const struct oid *base, struct fail *fail)
 	if (tree < 0)
 		return tree;
 	clear_locks(slot);
-	if (birth_read_head(slot, &head, fail) == 0 && !oid_equal(&head, base))
-		birth_move_head(slot, &move, fail);
+	detach_head(slot, base, fail);
 	if (fail->kind == 0 && read_tree(slot, tree, base, fail) == 0)
 		confirm(slot, tree, base, fail);
 	close(tree);

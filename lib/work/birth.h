@@ -25,13 +25,17 @@
  *   7. the branch, if one was asked for: HEAD is attached, then everybody's HEAD
  *      is read again; somebody else has it too: detach, FAIL_BUSY naming them. A
  *      plain `git checkout` in the same instant is detected, not prevented
+ *						-> killed: half-born, maybe on its branch;
+ *						   who finishes it detaches it first. A
+ *						   branch that was made stays, at the base
  *   8. the record says free or leased
  * A failure before 4 removes S, W', W and P. After 4 the caller removes by the mirror image:
  *   a. rename W to P/.interlock-trash-B (device and inode checked, before and after), so
  *      that nothing is half deleted under a name that means something
  *   b. rename worktrees/<id> to interlock/trash-B, rmdir worktrees/ if that is empty
- *						-> killed after a: vanished, and the
- *						   next birth_remove() does b
+ *						-> killed after a: vanished, with its
+ *						   directory still beside it: the next
+ *						   reap does b
  *   c. delete both, and P if a birth made it and nothing else is in it, in a process of
  *      its own that nobody waits for and that keeps the flock
  *						-> killed: trash whose lock is free,
@@ -89,6 +93,9 @@ int birth_attach(struct slot *slot, const char *branch, bool create, struct fail
  * another directory): nothing was touched, and the lock is still held.
  */
 int birth_remove(struct slot *slot, struct fail *fail);
+
+/* Is a vanished slot one whose removal was killed after step a? birth_remove() finishes it. */
+bool birth_removal_began(const struct slot *slot);
 
 /* Where slots of a pool live when nothing is set; FAIL_UNSUPPORTED says what to set. */
 int birth_default_dir(struct repo *repo, char **dir, struct fail *fail);

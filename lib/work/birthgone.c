@@ -287,6 +287,27 @@ static int retire_tree(const struct slot *slot, struct fail *fail)
 	return fail->kind;
 }
 
+bool birth_removal_began(const struct slot *slot)
+{
+	struct fail ignored = FAIL_INIT;
+	const char *name;
+	char *trash;
+	int parent, tree = -1;
+
+	if (!slot->birth.born || !slot->birth.path)
+		return false;
+	parent = birth_open_parent(&slot->birth, &name, &ignored);
+	if (parent < 0)
+		return false;
+	trash = mem_printf("%s%s", BIRTH_TREE_TRASH, slot->birth.born);
+	tree = birth_open_tree(&slot->birth, parent, trash, &ignored);
+	if (tree >= 0)
+		close(tree);
+	close(parent);
+	free(trash);
+	return tree >= 0;
+}
+
 /* The worktree comes back when its admin directory stays. */
 static void restore_tree(const struct slot *slot)
 {

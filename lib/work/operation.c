@@ -2,6 +2,7 @@
 #include "operation.h"
 
 #include "commit.h"
+#include "erase.h"
 #include "file.h"
 #include "hash.h"
 #include "index.h"
@@ -675,7 +676,7 @@ int operation_clear(struct slot *slot, struct repo *slot_repo, struct fail *fail
 	     p += strlen(p) + 1)
 		if (listed(state_files, ARRAY_SIZE(state_files), p) ||
 		    (!strcmp(p, "refs") && !slot_repo->refs_by_git))
-			file_remove_tree(slot->admin, p, fail);
+			erase_tree(slot->admin, p, fail);
 	bytes_release(&names);
 	if (fail->kind)
 		return fail_context(fail, "end what is unfinished in '%s'", slot->name);

@@ -302,7 +302,7 @@ static int make_ready(struct claiming *c, struct fail *fail)
 	struct slot *slot = &c->out->slot;
 	struct tidy_options tidy = {.base = &c->base, .all = c->wish->clean_all};
 
-	if (slot_rescue(slot, c->previous, NULL, &c->out->rescued, fail) < 0)
+	if (slot_rescue(slot, slot->record.left_by, NULL, &c->out->rescued, fail) < 0)
 		return fail->kind;
 	tidy.found = &c->out->rescued;
 	return slot_tidy(slot, &tidy, fail);
@@ -380,6 +380,8 @@ static void finish_record(struct claiming *c, struct fail *fail)
 	struct slot_record *record = &c->out->slot.record;
 
 	record->phase = SLOT_LEASED;
+	free(record->left_by);
+	record->left_by = NULL;
 	record->since = (int64_t)time(NULL);
 	if (c->wish->kind == LEASE_TIME) {
 		record->ttl = c->wish->ttl;
@@ -405,7 +407,7 @@ static void give_back(struct claiming *c)
 {
 	struct fail ignored = FAIL_INIT;
 	struct slot *slot = &c->out->slot;
-	char *lease = slot->record.lease;
+	char *lease = slot->record.lease, *left_by;
 
 	if (slot->admin < 0 || !slot->locked)
 		return;
@@ -414,9 +416,10 @@ static void give_back(struct claiming *c)
 		return;
 	}
 	/* Still as the lease before left it, or half way: the next claim heals it. */
-	slot->record.lease = NULL;
+	left_by = slot->record.left_by;
+	slot->record.lease = slot->record.left_by = NULL;
 	slot_record_release(&slot->record);
-	slot->record = (struct slot_record){.phase = SLOT_FREE};
+	slot->record = (struct slot_record){.phase = SLOT_FREE, .left_by = left_by};
 	slot_write(slot, &ignored);
 	slot_drop_lease_file(c->repo, lease);
 	free(lease);

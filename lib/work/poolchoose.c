@@ -187,6 +187,8 @@ static int check_branch(struct claiming *c, const char **in, struct fail *fail)
 /* The slot is ours: it is looked at under its lock, and the record says so. */
 static int begin_lease(struct claiming *c, struct slot *slot, struct fail *fail)
 {
+	char *left_by = copy(slot_work_of(&slot->record));
+
 	free(c->previous);
 	c->previous = copy(slot->record.lease);
 	c->newborn = slot->state == STATE_HALF_BORN;
@@ -194,10 +196,14 @@ static int begin_lease(struct claiming *c, struct slot *slot, struct fail *fail)
 	c->before = slot->record;
 	slot->record = (struct slot_record){0};
 	pool_begin_record(c, &slot->record);
+	slot->record.left_by = left_by;
 	slot_note_before(slot);
 	/* Until it is populated, what is in it is nobody's work. */
-	if (c->newborn)
+	if (c->newborn) {
 		slot->record.phase = SLOT_BIRTH;
+		free(slot->record.left_by);
+		slot->record.left_by = NULL;
+	}
 	if (slot_write(slot, fail) < 0)
 		return fail->kind;
 	take_over(slot, &c->out->slot);

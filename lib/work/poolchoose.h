@@ -23,7 +23,7 @@ struct claiming {
 	char *base_hex;
 	char *branch;		   /* "refs/heads/x", or NULL */
 	char *dir;		   /* of the pool */
-	char *previous;		   /* the lease whose work may still be in the chosen slot */
+	char *previous;		   /* the lease that the chosen slot had, whose files go at the end */
 	bool can_wait;		   /* none was to be had, but somebody's lease can end */
 	bool newborn;		   /* the slot was published a moment ago, and is not populated */
 	struct slot_record before; /* what the record of the chosen slot was */

@@ -176,7 +176,14 @@ void pool_touch(struct repo *repo)
 	if (!repo->worktree_id)
 		return;
 	if (slot_look(repo, repo->worktree_id, &slot, &ignored) == 0 &&
-	    is_worth_renewing(&slot.record) && slot_is_callers(&slot))
-		pool_renew(&slot, NULL, 0, &ignored);
+	    is_worth_renewing(&slot.record) && slot_is_callers(&slot)) {
+		char *lease = mem_strdup(slot.record.lease);
+
+		/* Whoever has the lock now is about to change it: nothing to wait for. */
+		if (slot_lock(&slot, 0, &ignored) == 0 &&
+		    check_caller(&slot, lease, &ignored) == 0 && is_worth_renewing(&slot.record))
+			renew_locked(&slot, 0, &ignored);
+		free(lease);
+	}
 	slot_close(&slot);
 }

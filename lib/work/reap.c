@@ -78,6 +78,17 @@ enum reap_action reap_decide(enum slot_state state, const struct reap_options *o
 	return options->remove ? REAP_REMOVE : REAP_RESCUE_RESET;
 }
 
+/* What vanished because a removal of ours was killed half-way is no riddle. */
+static enum reap_action decide(const struct slot *slot, const struct reap_options *options,
+			       bool many, const char **reason)
+{
+	if (slot->state == STATE_VANISHED && birth_removal_began(slot)) {
+		*reason = "its removal was interrupted";
+		return REAP_UNREGISTER;
+	}
+	return reap_decide(slot->state, options, many, reason);
+}
+
 /* ---- the plan ------------------------------------------------------------------------- */
 
 static bool many_are_gone(const struct slots *slots)
@@ -111,7 +122,7 @@ static void add_entry(struct reap *reap, struct slot *slot, const struct reap_op
 	MEM_GROW(reap->entries, reap->cap, reap->count + 1);
 	entry = &reap->entries[reap->count++];
 	*entry = (struct reap_entry){.slot = *slot, .result = REAP_PLANNED};
-	entry->action = reap_decide(slot->state, options, many, &reason);
+	entry->action = decide(slot, options, many, &reason);
 	entry->reason = reason_with_who(reason, slot);
 	if (entry->action == REAP_NONE)
 		entry->result = REAP_SKIPPED;
@@ -167,7 +178,8 @@ static int rescue_and_remove(struct reap_entry *entry, struct fail *fail)
 	struct salvage rescued = {0};
 	char *lease = entry->slot.record.lease ? mem_strdup(entry->slot.record.lease) : NULL;
 
-	if (slot_rescue(&entry->slot, lease, NULL, &rescued, fail) == 0 &&
+	if (slot_rescue(&entry->slot, slot_work_of(&entry->slot.record), NULL, &rescued, fail) ==
+		    0 &&
 	    birth_remove(&entry->slot, fail) == 0 && lease)
 		slot_drop_lease_file(entry->slot.repo, lease);
 	if (rescued.ref)
@@ -224,7 +236,7 @@ static void reap_one(struct reap_entry *entry, struct repo *repo,
 			   fail.kind == FAIL_GONE ? "somebody else removed it" : fail.message);
 		return;
 	}
-	now = reap_decide(entry->slot.state, options, false, &reason);
+	now = decide(&entry->slot, options, false, &reason);
 	lease = entry->slot.record.lease ? mem_strdup(entry->slot.record.lease) : NULL;
 	if (now != entry->action) {
 		entry->result = REAP_SKIPPED;

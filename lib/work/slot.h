@@ -80,7 +80,15 @@ struct slot_record {
 	/* Who was inside already when the lease began: does not belong to it. */
 	struct procid *before;
 	size_t before_count;
+	/*
+	 * The lease whose work may still be in the slot, when a claim has begun another and
+	 * has not rescued it yet. A rescue is named after that.
+	 */
+	char *left_by;
 };
+
+/* Whose work is in the slot; NULL: nobody's. */
+const char *slot_work_of(const struct slot_record *record);
 
 #define SLOT_BEFORE_MAX 32 /* more are not remembered, and count as inside */
 

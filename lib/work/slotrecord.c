@@ -192,6 +192,7 @@ void slot_record_format(const struct slot_record *record, const char *slot_name,
 	put(object, "owner", process_value(&record->owner));
 	put_command(object, record->command);
 	put(object, "before", before_value(record));
+	put_text(object, "left_by", record->left_by);
 	put_line(RECORD_WORD, object, out);
 }
 
@@ -404,6 +405,8 @@ static void judge_record(struct reader *r, const struct slot_record *record)
 		blame(r, "slot");
 	if (record->lease && !slot_id_valid(record->lease))
 		blame(r, "lease");
+	if (record->left_by && !slot_id_valid(record->left_by))
+		blame(r, "left_by");
 	if (!record->lease != (record->kind == LEASE_NONE))
 		blame(r, "kind");
 	/* A newborn may be born for a lease; one that is free has none; all others have. */
@@ -442,6 +445,7 @@ static void read_record(struct reader *r, struct slot_record *out)
 	get_owner(r, &out->owner);
 	out->command = get_text(r, "command");
 	get_before(r, out);
+	out->left_by = get_text(r, "left_by");
 	judge_record(r, out);
 }
 
@@ -533,6 +537,11 @@ int slot_birth_parse(const char *text, size_t len, struct slot_birth *out, struc
 	return close_line(object, &r, fail);
 }
 
+const char *slot_work_of(const struct slot_record *record)
+{
+	return record->left_by ? record->left_by : record->lease;
+}
+
 void slot_record_release(struct slot_record *record)
 {
 	free(record->slot);
@@ -542,6 +551,7 @@ void slot_record_release(struct slot_record *record)
 	free(record->base);
 	free(record->command);
 	free(record->before);
+	free(record->left_by);
 	memset(record, 0, sizeof(*record));
 }
 

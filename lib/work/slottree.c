@@ -206,7 +206,7 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	}
 	if (fail->kind || begin_releasing(slot, fail) < 0 ||
 	    (doomed && ref_read(slot->repo, doomed, &tip, fail) < 0) ||
-	    slot_rescue(slot, *lease ? lease : NULL, doomed, &out->rescue, fail) < 0)
+	    slot_rescue(slot, slot_work_of(&slot->record), doomed, &out->rescue, fail) < 0)
 		goto done;
 	/* Not before: until then the slot has settings of its lease's, and git would heed them. */
 	out->ahead = count_ahead(slot);

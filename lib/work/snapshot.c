@@ -30,6 +30,8 @@ struct save {
 	struct pack *pack;
 	char *message;
 	struct argv paths; /* from the top of the work tree, for Shadow-Path */
+	bool stale;	   /* the tip has moved since the pack was filled */
+	bool whole;	   /* everything was read, whether or not paths are named */
 	int64_t patience;  /* ms of waiting that are left */
 	int64_t deadline;
 };
@@ -132,6 +134,7 @@ static int look(struct save *s, struct fail *fail)
 		.progress_arg = s->options->progress_arg,
 	};
 
+	s->whole = !options.partial;
 	return capture_run(s->repo, &options, &s->capture, fail);
 }
 
@@ -318,6 +321,28 @@ static int rebuild(struct save *s, struct fail *fail)
 	return fill_pack(s, fail);
 }
 
+/*
+ * Paths are named, and everything was read because the tip did not say enough. When a
+ * peer's checkpoint says it by now, all that is not named is as it has it, newer than
+ * what was read here: the named paths are looked at again, without the lock.
+ */
+static int narrow(struct save *s, struct ref_lock *lock, struct fail *fail)
+{
+	if (!s->options->path_count || !s->whole || chain_refresh(&s->chain, &s->stale, fail) < 0 ||
+	    !can_be_partial(s))
+		return fail->kind;
+	ref_lock_drop(lock);
+	s->stale = false;
+	pack_free(s->pack);
+	s->pack = NULL;
+	oid_zero(s->repo->algo, &s->index);
+	capture_release(&s->capture);
+	if (look_and_pack(s, fail) < 0 || s->out->unchanged || s->out->unwanted ||
+	    pack_prepare(s->pack, 1, fail) < 0)
+		return fail->kind;
+	return ref_lock_take(s->repo, s->chain.name, s->deadline, lock, fail);
+}
+
 static int append_once(struct save *s, const struct ref_lock *lock, const struct argv *skipped,
 		       struct fail *fail)
 {
@@ -341,8 +366,9 @@ static int append_once(struct save *s, const struct ref_lock *lock, const struct
 
 	if (chain_refresh(&s->chain, &moved, fail) < 0)
 		return fail->kind;
-	if ((moved || !s->pack) && rebuild(s, fail) < 0)
+	if ((moved || s->stale || !s->pack) && rebuild(s, fail) < 0)
 		return fail->kind;
+	s->stale = false;
 	entry.tree = s->capture.tree;
 	s->out->attempts++;
 	s->out->parent = s->chain.tip;
@@ -359,25 +385,26 @@ static int append(struct save *s, struct fail *fail)
 	s->deadline = clock_deadline(s->patience);
 	if (s->options->stages.appending)
 		s->options->stages.appending(s->options->stages.arg, s->patience);
-	list_skipped(s, &skipped);
 	/* What can be done before the lock is done before it. */
 	if (s->pack && pack_prepare(s->pack, 1, fail) < 0)
 		goto done;
 	s->out->mended = s->chain.corrupt;
-	if (ref_lock_take(s->repo, s->chain.name, s->deadline, &lock, fail) == 0)
-		while (append_once(s, &lock, &skipped, fail) == FAIL_NO) {
-			/* Somebody outside was faster. The published pack stays; it costs nothing.
-			 */
-			if (s->out->attempts >= SWAP_TRIES ||
-			    !backoff_wait(&backoff, s->deadline)) {
-				fail->kind = FAIL_BUSY;
-				fail_context(fail, "gave up after %u tries", s->out->attempts);
-				break;
-			}
-			fail_clear(fail);
-			pack_free(s->pack);
-			s->pack = NULL;
+	if (ref_lock_take(s->repo, s->chain.name, s->deadline, &lock, fail) < 0 ||
+	    narrow(s, &lock, fail) < 0 || s->out->unchanged || s->out->unwanted)
+		goto done;
+	list_skipped(s, &skipped);
+	while (append_once(s, &lock, &skipped, fail) == FAIL_NO) {
+		/* Somebody outside was faster. The published pack stays; it costs nothing.
+		 */
+		if (s->out->attempts >= SWAP_TRIES || !backoff_wait(&backoff, s->deadline)) {
+			fail->kind = FAIL_BUSY;
+			fail_context(fail, "gave up after %u tries", s->out->attempts);
+			break;
 		}
+		fail_clear(fail);
+		pack_free(s->pack);
+		s->pack = NULL;
+	}
 done:
 	ref_lock_drop(&lock);
 	argv_release(&skipped);

@@ -4,6 +4,7 @@
 #include "aside.h"
 #include "beneath.h"
 #include "commit.h"
+#include "erase.h"
 #include "file.h"
 #include "operation.h"
 #include "spawn.h"
@@ -261,7 +262,7 @@ int tidy_slot(struct slot *slot, struct repo *slot_repo, const struct tidy_optio
 		goto done;
 	if (detach(&t, fail) == 0 && clean(&t, fail) == 0 &&
 	    aside_submodules(slot, slot_repo, t.lease, fail) == 0)
-		file_remove_tree(slot->admin, OPERATION_FOUND, fail);
+		erase_tree(slot->admin, OPERATION_FOUND, fail);
 done:
 	if (fail->kind)
 		fail_context(fail, "clean slot '%s'", slot->name);

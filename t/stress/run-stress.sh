@@ -8,7 +8,8 @@
 #   CASES    cases of the differential (10000; 0 is endless), DIFF_SEED its seed
 #   ENGINES  "native git"
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
-#   PARTS    of "swarm big naive kill births differential" (all)
+#   CYCLES   claims of the cycles (1000)
+#   PARTS    of "swarm big naive kill births leasekill cycles differential" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -16,7 +17,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill births differential}
+PARTS=${PARTS:-swarm big naive kill births leasekill cycles differential}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -64,6 +65,11 @@ if has births; then
     KILL_POINTS=1000000 part 0 "$B/t/unit/test-birth"
 fi
 has kill && part 0 "$here/kill-sweep.sh" --all
+has leasekill && part 0 "$here/lease-sweep.sh" --all
+if has cycles; then
+    part 0 "$here/cycles.sh" --cycles "${CYCLES:-1000}"
+    part 1 "$here/cycles.sh" --cycles 40 --naive
+fi
 has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}
 
 printf '%d parts passed, %d failed\n' "$passed" "$failed"

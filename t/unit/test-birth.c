@@ -20,6 +20,15 @@
 
 static char helper_dir[PATH_MAX]; /* build/t/helper */
 
+/* Texts that are only an argument: freed when all tests have run. */
+static struct argv scraps = ARGV_INIT;
+
+static char *scrap(char *text)
+{
+	argv_take(&scraps, text);
+	return text;
+}
+
 static char *helper(const char *name)
 {
 	return mem_printf("%s/%s", helper_dir, name);
@@ -489,6 +498,22 @@ static void other_indexes(UNUSED void **state)
 	repo_close(&repo);
 }
 
+/* Naive: what is attached already is none of a birth's business. */
+static void assert_detached_again(struct slot *slot)
+{
+	struct fail fail = FAIL_INIT;
+	struct oid base;
+	char *line = mem_printf("-C %s symbolic-ref -q HEAD", slot->path);
+
+	assert_ok(ref_read(slot->repo, "HEAD", &base, &fail), fail);
+	assert_ok(birth_populate(slot, &base, &fail), fail);
+	assert_int_equal(git_status(line), 1);
+	free(line);
+	line = mem_printf("-C %s rev-parse HEAD", slot->path);
+	assert_git_agrees(line, "rev-parse HEAD");
+	free(line);
+}
+
 /* ---- newer git ----------------------------------------------------------------------------- */
 
 static void reftable(UNUSED void **state)
@@ -515,6 +540,7 @@ static void reftable(UNUSED void **state)
 	fail_clear(&fail);
 	assert_int_equal(git_status("-C ../tables.pool/pool-2 symbolic-ref -q HEAD"), 1);
 	assert_int_equal(git_status("fsck"), 0);
+	assert_detached_again(&slot);
 	slot_close(&slot);
 	remove_slot(&other);
 	repo_close(&repo);
@@ -551,12 +577,13 @@ static void relative_paths(UNUSED void **state)
 
 		slot_close(&slot);
 		assert_int_equal(mkdir("../elsewhere", 0777), 0);
-		assert_int_equal(rename(cwd, mem_printf("../elsewhere/%s", strrchr(cwd, '/') + 1)),
-				 0);
-		rename(pool, mem_printf("../%s", strrchr(pool, '/') + 1));
-		assert_git_says(
-			mem_printf("-C ../%s/pool-1 status --porcelain", strrchr(pool, '/') + 1),
-			"");
+		assert_int_equal(
+			rename(cwd, scrap(mem_printf("../elsewhere/%s", strrchr(cwd, '/') + 1))),
+			0);
+		rename(pool, scrap(mem_printf("../%s", strrchr(pool, '/') + 1)));
+		assert_git_says(scrap(mem_printf("-C ../%s/pool-1 status --porcelain",
+						 strrchr(pool, '/') + 1)),
+				"");
 	} else {
 		slot_close(&slot);
 	}
@@ -769,6 +796,24 @@ static void half_born_at_another_base(UNUSED void **state)
 	free(line);
 	slot_close(&slot);
 	repo_close(&repo);
+}
+
+/* Killed between step 7 and step 8. */
+static void a9_half_born_on_its_branch(UNUSED void **state)
+{
+	struct repo repo;
+	struct slot slot;
+	struct fail fail = FAIL_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(sandbox_variants); i++) {
+		make_repo(&sandbox_variants[i], &repo);
+		make_ok(&repo, 1, &slot);
+		assert_ok(birth_attach(&slot, "refs/heads/topic", true, &fail), fail);
+		assert_detached_again(&slot);
+		assert_ok(birth_attach(&slot, "refs/heads/topic", false, &fail), fail);
+		slot_close(&slot);
+		repo_close(&repo);
+	}
 }
 
 /* Naive: git said 0, so it is there. */
@@ -1140,11 +1185,11 @@ static void dry_sweep(UNUSED void **state)
 	}
 	assert_true(exists(dir));
 	/* Somebody has put something into the newborn: that stays. */
-	put(mem_printf("%s/pool-1/mine", dir), "");
+	put(scrap(mem_printf("%s/pool-1/mine", dir)), "");
 	assert_ok(birth_sweep(&repo, false, &swept, &fail), fail);
 	assert_int_equal(swept, 1);
 	assert_int_equal(count_debris(), 0);
-	assert_true(exists(mem_printf("%s/pool-1/mine", dir)));
+	assert_true(exists(scrap(mem_printf("%s/pool-1/mine", dir))));
 	free(birth);
 	free(dir);
 	repo_close(&repo);
@@ -1164,8 +1209,9 @@ static void attach_fails(struct repo *repo, struct slot *slot, const char *branc
 	if (!strstr(fail.message, words))
 		fail_msg("%s: %s", branch, fail.message);
 	/* Nothing has changed. */
-	assert_int_equal(git_status(mem_printf("-C %s symbolic-ref -q HEAD", slot->path)), 1);
-	assert_git_says(mem_printf("-C %s status --porcelain", slot->path), "");
+	assert_int_equal(git_status(scrap(mem_printf("-C %s symbolic-ref -q HEAD", slot->path))),
+			 1);
+	assert_git_says(scrap(mem_printf("-C %s status --porcelain", slot->path)), "");
 }
 
 static void attach(const struct variant *v)
@@ -1191,13 +1237,13 @@ static void attach(const struct variant *v)
 	attach_fails(&repo, &slot, "refs/tags/x", true, FAIL_USAGE, "refs/tags/x");
 	attach_fails(&repo, &slot, "refs/heads/a..b", true, FAIL_USAGE, "a..b");
 	assert_ok(birth_attach(&slot, "refs/heads/new", true, &fail), fail);
-	assert_git_says(mem_printf("-C %s symbolic-ref HEAD", slot.path), "refs/heads/new");
-	assert_git_says(mem_printf("-C %s status --porcelain", slot.path), "");
+	assert_git_says(scrap(mem_printf("-C %s symbolic-ref HEAD", slot.path)), "refs/heads/new");
+	assert_git_says(scrap(mem_printf("-C %s status --porcelain", slot.path)), "");
 	assert_git_agrees("rev-parse new", "rev-parse HEAD");
 	/* No tracking. */
 	assert_int_equal(git_status("config branch.new.merge"), 1);
 	/* The way back is known, as after `git checkout`. */
-	assert_git_agrees(mem_printf("-C %s rev-parse @{-1}", slot.path), "rev-parse HEAD");
+	assert_git_agrees(scrap(mem_printf("-C %s rev-parse @{-1}", slot.path)), "rev-parse HEAD");
 	slot_close(&slot);
 	make_ok(&repo, 2, &slot);
 	attach_fails(&repo, &slot, "refs/heads/new", false, FAIL_BUSY, "pool-1");
@@ -1205,7 +1251,7 @@ static void attach(const struct variant *v)
 	git("symbolic-ref refs/heads/alias refs/heads/new");
 	attach_fails(&repo, &slot, "refs/heads/alias", false, FAIL_BUSY, "pool-1");
 	assert_ok(birth_attach(&slot, "refs/heads/free", false, &fail), fail);
-	assert_git_says(mem_printf("-C %s symbolic-ref HEAD", slot.path), "refs/heads/free");
+	assert_git_says(scrap(mem_printf("-C %s symbolic-ref HEAD", slot.path)), "refs/heads/free");
 	assert_int_equal(git_status("fsck"), 0);
 	slot_close(&slot);
 	repo_close(&repo);
@@ -1231,7 +1277,7 @@ static void a11_two_claims_of_one_branch(UNUSED void **state)
 
 		/* An existing one, and a new one. */
 		if (round % 2 == 0)
-			git(mem_printf("branch wanted-%d", round));
+			git(scrap(mem_printf("branch wanted-%d", round)));
 		for (int i = 0; i < 4; i++) {
 			char *number = mem_printf("%d", round * 4 + i + 1);
 
@@ -1321,10 +1367,12 @@ static void f5_planted(UNUSED void **state)
 	assert_int_equal(unlink(path), 0);
 	/* Another directory, with a .git file that says it is the one. */
 	assert_int_equal(mkdir(path, 0777), 0);
-	assert_int_equal(run("cp", mem_printf("%s/.git", away), mem_printf("%s/.git", path)), 0);
-	put(mem_printf("%s/file", path), "");
+	assert_int_equal(
+		run("cp", scrap(mem_printf("%s/.git", away)), scrap(mem_printf("%s/.git", path))),
+		0);
+	put(scrap(mem_printf("%s/file", path)), "");
 	removal_refused(&repo, "pool-1");
-	assert_true(exists(mem_printf("%s/file", path)));
+	assert_true(exists(scrap(mem_printf("%s/file", path))));
 	assert_int_equal(run("rm", "-r", path), 0);
 	/* A file. */
 	put(path, "");
@@ -1412,8 +1460,9 @@ static void f5_edited_record(UNUSED void **state)
 	}
 	slot_birth_format(&slot.birth, &text);
 	assert_int_equal(
-		rename(".git/worktrees/pool-1", mem_printf(".git/interlock/birth-%s", born)), 0);
-	put(mem_printf(".git/interlock/birth-%s/interlock", born), text.data);
+		rename(".git/worktrees/pool-1", scrap(mem_printf(".git/interlock/birth-%s", born))),
+		0);
+	put(scrap(mem_printf(".git/interlock/birth-%s/interlock", born)), text.data);
 	slot_close(&slot);
 	assert_ok(birth_sweep(&repo, false, &swept, &fail), fail);
 	assert_int_equal(swept, 1);
@@ -1545,7 +1594,7 @@ static void unwritable_directories(UNUSED void **state)
 	make_ok(&repo, 1, &slot);
 	path = mem_printf("%s/cache", slot.path);
 	assert_int_equal(mkdir(path, 0777), 0);
-	put(mem_printf("%s/file", path), "");
+	put(scrap(mem_printf("%s/file", path)), "");
 	assert_int_equal(chmod(path, 0555), 0);
 	remove_slot(&slot);
 	assert_nothing_left(false);
@@ -1610,6 +1659,7 @@ int main(void)
 		IN_SANDBOX(a5_no_such_base),
 		IN_SANDBOX(a6_cancelled_birth_stops),
 		IN_SANDBOX(half_born_at_another_base),
+		IN_SANDBOX(a9_half_born_on_its_branch),
 		IN_SANDBOX(a7_birth_is_confirmed),
 		IN_SANDBOX(a8_prune_cannot_take_it),
 		IN_SANDBOX(worktrees_removed_under_us),
@@ -1629,5 +1679,8 @@ int main(void)
 		IN_SANDBOX(unwritable_directories),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, NULL);
+	int failed = cmocka_run_group_tests(tests, set_up, NULL);
+
+	argv_release(&scraps);
+	return failed;
 }

@@ -325,6 +325,87 @@ static void test_damaged(UNUSED void **state)
 	over_variants(damaged);
 }
 
+/* ---- a repack that comes between libgit2's look for packs and its opening one -------- */
+
+static const char *const stations[] = {"one", "two", "three"};
+static size_t station = ARRAY_SIZE(stations); /* where the pack is; beyond the last: it stays */
+
+static void move_pack(const char *from, const char *to)
+{
+	for (size_t i = 0; i < 2; i++) {
+		const char *end = i ? "idx" : "pack";
+		char *old = mem_printf(".git/objects/pack/pack-%s.%s", from, end);
+		char *new = mem_printf(".git/objects/pack/pack-%s.%s", to, end);
+
+		assert_int_equal(rename(old, new), 0);
+		free(old);
+		free(new);
+	}
+}
+
+/* Instead of libc's, also for libgit2: the pack is replaced right before it is opened. */
+int open(const char *path, int flags, ...)
+{
+	va_list ap;
+	mode_t mode;
+
+	va_start(ap, flags);
+	mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+	va_end(ap);
+	if (station + 1 < ARRAY_SIZE(stations)) {
+		char *idx = mem_printf("pack-%s.idx", stations[station]);
+
+		if (strstr(path, idx)) {
+			move_pack(stations[station], stations[station + 1]);
+			station++;
+		}
+		free(idx);
+	}
+	return openat(AT_FDCWD, path, flags, mode);
+}
+
+static void test_repacked_twice(UNUSED void **state)
+{
+	for (int header = 0; header < 2; header++) {
+		struct fail fail = FAIL_INIT;
+		struct repo repo;
+		struct odb odb;
+		struct oid oid;
+		enum object_type type = 0;
+		char *name;
+
+		sandbox_repo(&sandbox_variants[0], &repo);
+		oid = put_blob(HASH_SHA1, "moving", 6);
+		{
+			struct bytes out = BYTES_INIT;
+			char line[OID_HEX_MAX + 2];
+
+			oid_hex(&oid, line);
+			strcat(line, "\n");
+			git_feed("pack-objects -q .git/objects/pack/pack", line, strlen(line),
+				 &out);
+			bytes_truncate(&out, strcspn(out.data, "\n"));
+			move_pack(out.data, stations[0]);
+			bytes_release(&out);
+		}
+		git("prune-packed -q");
+		odb_init(&odb, &repo);
+		station = 0;
+		if (header)
+			assert_ok(odb_type(&odb, &oid, &type, &fail), fail);
+		else
+			assert_content(&odb, &oid, OBJECT_BLOB, "moving", 6);
+		assert_int_equal(station, 2);
+		station = ARRAY_SIZE(stations);
+		name = mem_printf("%040d", 7);
+		assert_true(oid_parse(HASH_SHA1, name, 40, &oid));
+		assert_gone(&odb, &oid);
+		free(name);
+		odb_release(&odb);
+		repo_close(&repo);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +413,7 @@ int main(void)
 		cmocka_unit_test(test_replaced),       cmocka_unit_test(test_bag_first),
 		cmocka_unit_test(test_dead_coprocess), cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_environment),    cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_repacked_twice),
 	};
 	int failed;
 
