@@ -89,9 +89,9 @@ kill_holder() {
     must_exit 7 claim --key other -- sh -c 'exit 7'
     must reap
     assert_equal "$(of_the_first)" "$before"
-    assert_equal "$(ls .git/interlock/leases | wc -l)" 2 'files of leases'
+    assert_equal "$(find .git/interlock/leases -type f | wc -l)" 2 'files of leases'
     let_slot_go
-    assert_equal "$(ls .git/interlock/leases | wc -l)" 0 'files of leases'
+    assert_equal "$(find .git/interlock/leases -type f | wc -l)" 0 'files of leases'
 }
 
 @test "B11: different slots run at the same time" {
@@ -562,7 +562,7 @@ branch_gone() {
 @test "F5: the file of a lease that is garbage, newer, elsewhere or no file decides nothing alone" {
     make_repo
     must claim --ttl 1h
-    local wt=$output file expired=''
+    local wt=$output file
     put "$wt/work" mine
     file=.git/interlock/leases/$(slot_is default-1 lease)
     cp "$file" good
