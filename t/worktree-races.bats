@@ -765,3 +765,39 @@ branch_gone() {
     assert_equal "$(git show "$ref:work")" mine
     assert_equal "$(git show "$ref:.tool/settings.json")" 'the last'
 }
+
+# ---- reftable -------------------------------------------------------------------------------
+
+@test "claim, reap: in a repository whose refs are a reftable" {
+    requires reftable
+    local REF_FORMAT=reftable hash
+    for hash in sha1 sha256; do
+        in_variant git "$hash" with_reftable
+    done
+}
+with_reftable() {
+    make_repo
+    must claim -b topic
+    local wt=$output ref
+    assert_equal "$(git -C "$wt" symbolic-ref HEAD)" refs/heads/topic
+    must_exit 75 claim -B topic
+    put "$wt/work" mine
+    must claim release "$wt" --json
+    ref=$(json rescued <<<"$output")
+    assert_equal "$(git show "$ref:work")" mine
+    refute git -C "$wt" symbolic-ref -q HEAD
+    assert_clean "$wt"
+    must claim -B topic -- git symbolic-ref HEAD
+    assert_equal "$output" refs/heads/topic
+    hold_slot
+    put "$HELD/README" 'precious work'
+    kill_holder
+    assert_equal "$(slot_is default-1 state)" orphaned
+    must claim --max 1 --no-wait
+    assert_equal "$output" "$wt"
+    assert_equal "$(git for-each-ref refs/rescue | wc -l)" 2 'rescues'
+    must claim release "$wt" --delete-branch
+    must reap --remove
+    assert_equal "$(git worktree list | wc -l)" 1 'worktrees'
+    fsck
+}
