@@ -18,7 +18,7 @@
 #
 # Environment that the rig reads: B (build directory), BIN (where the commands
 # are, default B), TEST_GIT (directory of another git), ENGINES ("native git"),
-# HASHES ("sha1 sha256").
+# HASHES ("sha1 sha256"), REF_FORMAT (of every repository, where git has it).
 #
 # bats runs a test with `set -e`: a failing plain command ends it, a bare `! cmd`
 # does not. Use refute for that. `run` and so `must` work in a subshell: they
@@ -301,6 +301,7 @@ make_repo() {
         shift
     done
     [ "$hash" = sha1 ] || init+=("--object-format=$hash")
+    [ -z "${REF_FORMAT-}" ] || init+=("--ref-format=$REF_FORMAT")
     "${init[@]}" "$dir"
     cd -P "$dir" || return
     [ -z "$empty$bare" ] || return 0

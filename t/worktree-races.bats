@@ -89,9 +89,9 @@ kill_holder() {
     must_exit 7 claim --key other -- sh -c 'exit 7'
     must reap
     assert_equal "$(of_the_first)" "$before"
-    assert_equal "$(ls .git/interlock/leases | wc -l)" 2 'files of leases'
+    assert_equal "$(find .git/interlock/leases -type f | wc -l)" 2 'files of leases'
     let_slot_go
-    assert_equal "$(ls .git/interlock/leases | wc -l)" 0 'files of leases'
+    assert_equal "$(find .git/interlock/leases -type f | wc -l)" 0 'files of leases'
 }
 
 @test "B11: different slots run at the same time" {
@@ -167,10 +167,7 @@ SCRIPT
 @test "B13: a zombie holds nothing" {
     make_repo
     # Its parent never asks how it ended.
-    bg perl -e 'my $pid = fork // die; if (!$pid) { exec @ARGV } open my $o, ">", "pid"; print $o $pid; close $o; sleep 60' \
-        sh -c 'exec git-worktree-claim -q --hold >slot.out <&3 3<&-' 3< <(sleep 60)
-    bg sh -c 'while :; do sleep 60; done'
-    rm -f slot.in && mkfifo slot.in
+    mkfifo slot.in
     bg perl -e 'my $pid = fork // die; if (!$pid) { open STDIN, "<", "slot.in"; open STDOUT, ">", "slot.path"; exec @ARGV } open my $o, ">", "zombie"; print $o "$pid\n"; close $o; sleep 60' \
         git-worktree-claim -q --hold
     exec {SLOT_FD}>slot.in
@@ -178,12 +175,48 @@ SCRIPT
     put "$(cat slot.path)/work" mine
     kill -9 "$(cat zombie)"
     await 5 grep -q '^State:.Z' "/proc/$(cat zombie)/status"
-    local name=${PWD}.worktrees/
-    name=$(cat slot.path) && name=${name##*/}
-    is_in "$name" orphaned || flunk "$(slot_is "$name" state)"
-    must reap --json "$name"
+    assert_equal "$(slot_is default-1 state)" orphaned
+    must reap --json
     assert_equal "$(json result <<<"$output")" 'done'
     assert_equal "$(git show "$(json rescue <<<"$output"):work")" mine
+    exec {SLOT_FD}>&-
+}
+
+@test "B2 B5: a waiter learns of the end of what keeps a slot whose holder was killed" {
+    make_repo
+    # The watcher is gone, the owner is not: then its end is what counts.
+    sleep 600 3>&- &
+    local owner=$! waiter inside
+    BG_PIDS+=("$owner")
+    must claim --owner-pid "$owner" -q
+    local watcher
+    watcher=$(fuser "$PWD/.git/worktrees/default-1" 2>/dev/null | tr -d ' ') || :
+    [ -n "$watcher" ] || skip "requires fuser"
+    kill -9 "$watcher"
+    await 10 is_in default-1 unknown
+    mkfifo stdin
+    git-worktree-claim --max 1 --timeout 60s --hold <stdin >out 2>err 3>&- &
+    waiter=$!
+    BG_PIDS+=("$waiter")
+    exec {SLOT_FD}>stdin
+    await 10 grep -q 'waiting: .*default-1' err
+    kill -9 "$owner"
+    within 5000 await 10 test -s out
+    assert_equal "$(slot_is default-1 state)" held
+    # A process inside that outlives the holder.
+    (cd "$PWD.worktrees/default-1" && exec sleep 600 3>&- {SLOT_FD}>&-) &
+    inside=$!
+    BG_PIDS+=("$inside")
+    await 5 eval '[ "$(readlink "/proc/$inside/cwd")" = "$PWD.worktrees/default-1" ]'
+    git-worktree-claim --max 1 --timeout 60s >out.2 2>err.2 3>&- {SLOT_FD}>&- &
+    local second=$!
+    BG_PIDS+=("$second")
+    await 10 grep -q 'waiting: .*default-1' err.2
+    kill -9 "$waiter"
+    await 10 is_in default-1 occupied
+    kill "$inside"
+    within 5000 wait "$second"
+    assert_equal "$(cat out.2)" "$PWD.worktrees/default-1"
     exec {SLOT_FD}>&-
 }
 
@@ -529,7 +562,7 @@ branch_gone() {
 @test "F5: the file of a lease that is garbage, newer, elsewhere or no file decides nothing alone" {
     make_repo
     must claim --ttl 1h
-    local wt=$output file expired=''
+    local wt=$output file
     put "$wt/work" mine
     file=.git/interlock/leases/$(slot_is default-1 lease)
     cp "$file" good
@@ -731,4 +764,40 @@ branch_gone() {
     ref=$(git for-each-ref --format='%(refname)' refs/rescue)
     assert_equal "$(git show "$ref:work")" mine
     assert_equal "$(git show "$ref:.tool/settings.json")" 'the last'
+}
+
+# ---- reftable -------------------------------------------------------------------------------
+
+@test "claim, reap: in a repository whose refs are a reftable" {
+    requires reftable
+    local REF_FORMAT=reftable hash
+    for hash in sha1 sha256; do
+        in_variant git "$hash" with_reftable
+    done
+}
+with_reftable() {
+    make_repo
+    must claim -b topic
+    local wt=$output ref
+    assert_equal "$(git -C "$wt" symbolic-ref HEAD)" refs/heads/topic
+    must_exit 75 claim -B topic
+    put "$wt/work" mine
+    must claim release "$wt" --json
+    ref=$(json rescued <<<"$output")
+    assert_equal "$(git show "$ref:work")" mine
+    refute git -C "$wt" symbolic-ref -q HEAD
+    assert_clean "$wt"
+    must claim -B topic -- git symbolic-ref HEAD
+    assert_equal "$output" refs/heads/topic
+    hold_slot
+    put "$HELD/README" 'precious work'
+    kill_holder
+    assert_equal "$(slot_is default-1 state)" orphaned
+    must claim --max 1 --no-wait
+    assert_equal "$output" "$wt"
+    assert_equal "$(git for-each-ref refs/rescue | wc -l)" 2 'rescues'
+    must claim release "$wt" --delete-branch
+    must reap --remove
+    assert_equal "$(git worktree list | wc -l)" 1 'worktrees'
+    fsck
 }

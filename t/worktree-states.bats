@@ -19,6 +19,7 @@ hold_in() { # <pool>
     git-worktree-claim -q --hold --pool "$1" <"$fifo.in" >"$fifo.out" 3>&- &
     printf -v "PID_$1" %s "$!"
     BG_PIDS+=("$!")
+    # shellcheck disable=SC2034 # it is kept open, that is all
     exec {fd}>"$fifo.in"
     read -r path <"$fifo.out"
     [ -d "$path" ]
@@ -112,7 +113,7 @@ never_acted_on() { # <pool>...
     # What a claim says of it, which comes to nothing there, is the same word.
     for pool in held leased occupied unknown foreign; do
         must_exit 75 claim --pool "$pool" --max 1 --no-wait
-        assert_match "$stderr" "$pool-1 \\($pool[):]"
+        assert_match "$stderr" "$pool-1 \\(${pool}[):]"
     done
 }
 

@@ -20,6 +20,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -113,18 +114,54 @@ static int find_dir(struct claiming *c, struct fail *fail)
 /* ---- waiting ----------------------------------------------------------------------------- */
 
 /*
- * Ends the wait: a lease that is released (its file goes), or a time lease that has
- * run out. Descriptors, to be waited for together with the slots' locks.
+ * Ends the wait: a lease that is released (its file goes), a time lease that has run out, or
+ * the end of a process that keeps a slot whose lock is free. Descriptors, to be waited for
+ * together with the slots' locks.
  */
 struct bells {
-	int fd[2];
-	size_t count;
+	int *fd;
+	size_t count, lent; /* the first `lent` are not closed */
 };
 
 static void add_bell(struct bells *bells, int fd)
 {
 	if (fd >= 0)
 		bells->fd[bells->count++] = fd;
+}
+
+/*
+ * A holder that is being killed lets go of its lock some time before it is gone, and what it
+ * left inside dies after it: in between its slot is unknown, or occupied, and nobody's lock or
+ * file will tell when that is over. False: it is over already.
+ */
+static bool add_blockers(const struct claiming *c, struct bells *bells)
+{
+	for (size_t i = 0; i < c->seen.count; i++) {
+		const struct slot *slot = &c->seen.items[i];
+		int fd;
+
+		if (!slot->blocker.pid || !slot->birth.pool ||
+		    strcmp(slot->birth.pool, c->wish->pool) != 0)
+			continue;
+		fd = pidfd_open(slot->blocker.pid, 0);
+		/* Asked after it was opened: the descriptor is that process's, or useless. */
+		if (procid_state(&slot->blocker) == PROC_ALIVE) {
+			add_bell(bells, fd);
+			continue;
+		}
+		if (fd >= 0)
+			close(fd);
+		if (procid_state(&slot->blocker) == PROC_GONE)
+			return false;
+	}
+	return true;
+}
+
+static void close_bells(struct bells *bells)
+{
+	for (size_t i = bells->lent; i < bells->count; i++)
+		close(bells->fd[i]);
+	free(bells->fd);
 }
 
 /* The first moment at which a time lease of this pool runs out; INT64_MAX: none. */
@@ -178,7 +215,7 @@ static int wait_for_change(struct claiming *c, int leases, struct slot *won, str
 {
 	int *fds = mem_array(c->seen.count + 1, sizeof(*fds));
 	size_t *which = mem_array(c->seen.count + 1, sizeof(*which));
-	struct bells bells = {.count = 0};
+	struct bells bells = {.fd = mem_array(c->seen.count + 2, sizeof(int))};
 	int64_t expiry = next_expiry(c);
 	struct anylock locks = {.fds = fds, .wake = bells.fd};
 	size_t index;
@@ -186,7 +223,10 @@ static int wait_for_change(struct claiming *c, int leases, struct slot *won, str
 
 	if (fail->kind == 0) {
 		add_bell(&bells, leases);
+		bells.lent = bells.count;
 		add_bell(&bells, timer);
+	}
+	if (fail->kind == 0 && add_blockers(c, &bells)) {
 		locks.count = held_slots(c, fds, which);
 		locks.wake_count = bells.count;
 		if (anylock_wait(&locks, c->wish->deadline, &index, fail) == 0 &&
@@ -197,8 +237,7 @@ static int wait_for_change(struct claiming *c, int leases, struct slot *won, str
 			*slot = (struct slot){.admin = -1, .work = -1};
 		}
 	}
-	if (timer >= 0)
-		close(timer);
+	close_bells(&bells);
 	free(fds);
 	free(which);
 	/* It is ours, but what it is has to be read again under the lock. */

@@ -195,6 +195,9 @@ struct slot {
 	struct slot_facts facts;
 	enum slot_state state;
 	char *who; /* for messages: who holds it or is inside; NULL */
+	/* With its lock free: the process whose end may change the state; pid 0: nobody is known.
+	 */
+	struct procid blocker;
 };
 
 /*

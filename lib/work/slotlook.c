@@ -371,6 +371,9 @@ void slotlook_inside(struct slot *slot, const struct inside *inside, bool spare_
 		    (!process->has_env && was_before(slot, process, &here)))
 			continue;
 		slot->facts.inside = INSIDE_SOMEBODY;
+		slot->blocker = here;
+		slot->blocker.pid = process->pid;
+		slot->blocker.start = process->start;
 		proc_describe(process->pid, &text);
 		tell(slot, text.data);
 		bytes_release(&text);
@@ -478,6 +481,7 @@ void slotlook_records(struct slot *slot)
 	slot_record_release(&slot->record);
 	free(slot->who);
 	slot->who = NULL;
+	slot->blocker = (struct procid){0};
 	memset(&slot->facts, 0, sizeof(slot->facts));
 	slot->facts.inside = INSIDE_NOT_ASKED;
 	look_at_birth(slot, &text);
@@ -499,6 +503,8 @@ void slotlook_records(struct slot *slot)
 	}
 	tell_lease(slot);
 	slot->state = slot_judge(&slot->facts);
+	if (slot->state == STATE_UNKNOWN && slot->facts.owner == OWNER_ALIVE)
+		slot->blocker = slot->record.owner;
 	bytes_release(&text);
 }
 
