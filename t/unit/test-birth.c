@@ -261,8 +261,8 @@ static void assert_like_gits(const struct slot *slot, const char *gits)
 {
 	static const char *const questions[] = {
 		"ls-files -s -t",
-		"rev-parse HEAD HEAD^{tree} --is-inside-work-tree --is-bare-repository "
-		"--show-prefix",
+		"rev-parse HEAD HEAD^{tree} --is-inside-work-tree --show-prefix",
+		"rev-parse --is-bare-repository",
 		"config --list --local",
 		"status --porcelain --branch --ignored",
 		"for-each-ref",
