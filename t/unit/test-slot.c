@@ -18,6 +18,7 @@ static struct repo repo;
 static char tree[128]; /* worktree of the slot that each test has: default-1 */
 
 /* Lent for the next few calls. */
+PRINTF_LIKE(1, 2)
 static char *text_of(const char *fmt, ...)
 {
 	static char texts[8][600];
