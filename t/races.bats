@@ -99,6 +99,36 @@ narrowed() {
     assert_equal "$(git show "$(cat ../saved):ours")" 'ours, new'
 }
 
+@test "D3: pack-refs that removes the directory which git has just made for its lock" {
+    ENGINES=git both_engines room_vanishes
+}
+room_vanishes() {
+    make_repo
+    mkdir ../between
+    cat >../between/git <<SCRIPT
+#!/bin/bash
+# git that meets pack-refs at each of its own three tries, the first two times that it runs
+if [[ " \$* " = *' update-ref '* && \$(cat '$PWD/../met' 2>/dev/null | wc -l) -lt 2 ]]; then
+    echo >>'$PWD/../met'
+    rmdir '$PWD/.git/refs/test' 2>/dev/null
+    echo "fatal: cannot lock ref 'refs/test/x': unable to create directory" >&2
+    exit 128
+fi
+exec "$(command -v git)" "\$@"
+SCRIPT
+    chmod +x ../between/git
+    local old new
+    old=$(git rev-parse HEAD)
+    new=$(git commit-tree -p "$old" -m new 'HEAD^{tree}')
+    git update-ref refs/test/x "$old"
+    git pack-refs --all --prune
+    mkdir -p .git/refs/test
+    PATH=$(cd ../between && pwd):$PATH
+    must git-cas-ref refs/test/x "$new" "$old"
+    assert_equal "$(git rev-parse refs/test/x)" "$new"
+    assert_equal "$(wc -l <../met)" 2 'runs that met pack-refs'
+}
+
 @test "D10: restore and expire beside the saves take the same lock and swap" {
     for_engines --mode whole --rounds 1 --beside restore,expire
 }

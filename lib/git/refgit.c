@@ -159,6 +159,21 @@ const char *refgit_first_in_way(const struct refgit_locks *locks)
 	return NULL;
 }
 
+bool refgit_room_vanished(const struct refgit_locks *locks)
+{
+	bool gone = false;
+
+	for (size_t i = 0; i < locks->paths.count && !gone; i++) {
+		const char *path = locks->paths.items[i];
+		char *dir = mem_dup(path, (size_t)(strrchr(path, '/') - path));
+		struct stat st;
+
+		gone = lstat(dir, &st) < 0 && errno == ENOENT;
+		free(dir);
+	}
+	return gone;
+}
+
 void refgit_settings(const struct repo *repo, struct spawn *cmd, int64_t deadline)
 {
 	static const char *const settings[] = {"core.filesRefLockTimeout", "core.packedRefsTimeout",
@@ -218,6 +233,8 @@ int refgit_words(const char *err, struct fail *fail)
 
 /* ---- one swap ------------------------------------------------------------------------------ */
 
+#define VANISHED_TRIES 8
+
 struct by_git {
 	struct repo *repo;
 	const struct ref_lock *lock;
@@ -225,6 +242,7 @@ struct by_git {
 	const char *name; /* what git is given: it follows symbolic refs itself */
 	struct refgit_locks locks;
 	struct oid *now;
+	unsigned vanished; /* tries that failed for a directory that a pack-refs removed */
 	bool killed;
 };
 
@@ -288,6 +306,8 @@ static int judge(struct by_git *g, const struct spawn *cmd, struct fail *fail)
 	path = refgit_first_in_way(&g->locks);
 	if (path)
 		return clock_left(g->swap->deadline) ? 0 : refgit_busy(g->repo, path, fail);
+	if (refgit_room_vanished(&g->locks) && g->vanished++ < VANISHED_TRIES)
+		return 0;
 	return refgit_words(cmd->err.data, fail);
 }
 

@@ -63,6 +63,12 @@ void refgit_expect_delete(struct refgit_locks *locks);
 /* The first of them that exists, or NULL. */
 const char *refgit_first_in_way(const struct refgit_locks *locks);
 
+/*
+ * Is a directory gone that one of them would be in? git makes it first, so a run of
+ * pack-refs removed it as empty in between. git itself tries only three times.
+ */
+bool refgit_room_vanished(const struct refgit_locks *locks);
+
 /* FAIL_BUSY: names the lock, its age and its holder. */
 int refgit_busy(struct repo *repo, const char *path, struct fail *fail);
 
