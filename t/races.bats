@@ -127,6 +127,12 @@ SCRIPT
     must git-cas-ref refs/test/x "$new" "$old"
     assert_equal "$(git rev-parse refs/test/x)" "$new"
     assert_equal "$(wc -l <../met)" 2 'runs that met pack-refs'
+    # Several refs at once, too.
+    rm ../met .git/refs/test/x
+    printf 'update refs/test/x %s %s\n' "$new" "$old" >../batch
+    must git-cas-ref --stdin <../batch
+    assert_equal "$(git rev-parse refs/test/x)" "$new"
+    assert_equal "$(wc -l <../met)" 2 'runs that met pack-refs'
 }
 
 @test "D10: restore and expire beside the saves take the same lock and swap" {

@@ -233,8 +233,6 @@ int refgit_words(const char *err, struct fail *fail)
 
 /* ---- one swap ------------------------------------------------------------------------------ */
 
-#define VANISHED_TRIES 8
-
 struct by_git {
 	struct repo *repo;
 	const struct ref_lock *lock;
@@ -306,7 +304,7 @@ static int judge(struct by_git *g, const struct spawn *cmd, struct fail *fail)
 	path = refgit_first_in_way(&g->locks);
 	if (path)
 		return clock_left(g->swap->deadline) ? 0 : refgit_busy(g->repo, path, fail);
-	if (refgit_room_vanished(&g->locks) && g->vanished++ < VANISHED_TRIES)
+	if (refgit_room_vanished(&g->locks) && g->vanished++ < REFGIT_VANISHED_TRIES)
 		return 0;
 	return refgit_words(cmd->err.data, fail);
 }

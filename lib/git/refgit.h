@@ -67,6 +67,7 @@ const char *refgit_first_in_way(const struct refgit_locks *locks);
  * Is a directory gone that one of them would be in? git makes it first, so a run of
  * pack-refs removed it as empty in between. git itself tries only three times.
  */
+#define REFGIT_VANISHED_TRIES 3
 bool refgit_room_vanished(const struct refgit_locks *locks);
 
 /* FAIL_BUSY: names the lock, its age and its holder. */

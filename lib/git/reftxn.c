@@ -299,6 +299,9 @@ static int judge(struct ref_txn *txn, int status, const struct refgit_locks *loc
 		*in_way = refgit_first_in_way(locks);
 	if (*in_way && !clock_left(options->deadline))
 		refgit_busy(txn->repo, *in_way, fail);
+	if (fail->kind == 0 && !*in_way && status <= 128 && refgit_room_vanished(locks) &&
+	    txn->vanished++ < REFGIT_VANISHED_TRIES)
+		return 0;
 	if (fail->kind == 0 && !*in_way) {
 		read_stderr(txn, &words);
 		if (status > 128)
@@ -333,7 +336,8 @@ static int prepare_under_intent(struct ref_txn *txn, const struct bytes *text,
 				git_intent_leave(&txn->intent);
 			return fail->kind;
 		}
-		if (refgit_make_way(txn->repo, in_way, NULL, &backoff, options->deadline, fail) < 0)
+		if (in_way &&
+		    refgit_make_way(txn->repo, in_way, NULL, &backoff, options->deadline, fail) < 0)
 			return fail->kind;
 	}
 }

@@ -67,7 +67,8 @@ struct ref_txn {
 	struct git_intent intent;
 	struct ref_lock *locks;
 	size_t lock_count;
-	int err; /* a file in memory that holds git's stderr */
+	unsigned vanished; /* tries that pack-refs made fail (refgit_room_vanished()) */
+	int err;	   /* a file in memory that holds git's stderr */
 };
 
 #define REF_TXN_INIT \
