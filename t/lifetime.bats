@@ -219,16 +219,23 @@ talk() { # <status> <command>...
 }
 
 @test "stopped from outside, fg gives the terminal back to the command" {
+    # What is stopped must not be in the middle of a read: the kernel would give it the
+    # line that is meant for the shell.
     # shellcheck disable=SC2016
     talk 0 dash -i <<-'TALK'
 	expect P$
-	send wrap sh -c 'echo $$ >pid; echo $PPID >super; echo rea""dy; exec cat'\r
+	send wrap sh -c 'echo $$ >pid; echo $PPID >super; echo rea""dy; exec sleep 100'\r
 	expect ready
 	front pid
 	kill STOP super
 	expect Stopped
 	expect P$
 	send fg\r
+	front pid
+	send ^C
+	expect P$
+	send wrap sh -c 'echo $$ >pid; echo rea""dy again; exec cat'\r
+	expect ready again
 	front pid
 	send hello\r
 	expect hello

@@ -84,11 +84,21 @@ static int find_pool_dir(struct maker *m, struct fail *fail)
 	return fail->kind;
 }
 
+/*
+ * A directory that a birth made goes with its last slot: a removal that ends at this
+ * moment may take it away between the two steps here.
+ */
 static int open_pool_dir(struct maker *m, struct fail *fail)
 {
-	if (m->missing && file_make_dirs(AT_FDCWD, m->dir, &m->repo->modes, fail) < 0)
-		return fail_context(fail, "make the directory of the pool, '%s'", m->dir);
-	m->dir_fd = file_open_dir(AT_FDCWD, m->dir, fail);
+	for (int tries = 0; m->dir_fd < 0 && tries < MAX_TRIES; tries++) {
+		fail_clear(fail);
+		if ((m->missing || tries) &&
+		    file_make_dirs(AT_FDCWD, m->dir, &m->repo->modes, fail) < 0)
+			return fail_context(fail, "make the directory of the pool, '%s'", m->dir);
+		m->dir_fd = file_open_dir(AT_FDCWD, m->dir, fail);
+		if (m->dir_fd < 0 && fail->kind != FAIL_GONE)
+			break;
+	}
 	if (m->dir_fd < 0)
 		return fail_context(fail, "the directory of the pool");
 	return 0;

@@ -259,6 +259,29 @@ static struct place next_place(const struct chain *chain, int64_t now)
 	return (struct place){last->segment + 1, 1, now, true};
 }
 
+static int take_number(void *arg, const char *name, UNUSED const struct oid *oid,
+		       UNUSED struct fail *fail)
+{
+	int64_t *highest = arg;
+	int64_t number = strtoll(strrchr(name, '/') + 1, NULL, 10);
+
+	if (number > *highest)
+		*highest = number;
+	return 0;
+}
+
+/* The number behind all pins of the chain, and at least `seq` + 1. */
+static int64_t next_pin(struct chain *chain, int64_t seq, struct fail *fail)
+{
+	int64_t highest = seq;
+	char *prefix = checkpoint_pin_name(chain->name, 0);
+
+	strrchr(prefix, '/')[1] = '\0';
+	ref_each(chain->repo, prefix, take_number, &highest, fail);
+	free(prefix);
+	return highest + 1;
+}
+
 /*
  * Pins the tip as the end of its segment, before the chain moves on. A number
  * that another pin has (an older chain of this name) is passed over.
@@ -284,7 +307,9 @@ static int pin_tip(struct chain *chain, int64_t deadline, struct fail *fail)
 		}
 		ref_lock_drop(&lock);
 		free(name);
-		seq++;
+		/* Not one by one: outside writers can have made hundreds. */
+		if (!pinned && fail->kind == 0)
+			seq = next_pin(chain, seq, fail);
 	}
 	return fail->kind;
 }
@@ -325,7 +350,8 @@ static void add_trailers(const struct chain *chain, const struct chain_entry *en
 		   place->number == 1 ? "-" : oid_hex(&chain->last.first, hex));
 }
 
-/* First parent: the chain. Then the base when it is new to the segment, the index, the operation. */
+/* First parent: the chain. Then the base when it is new to the segment, the index, the operation.
+ */
 static size_t choose_parents(const struct chain *chain, const struct chain_entry *entry,
 			     const struct place *place, const struct oid *root,
 			     struct oid parents[4])
