@@ -671,6 +671,16 @@ static int tell_ignored(struct capture *c, const struct argv *paths, const struc
 	return fail->kind;
 }
 
+static bool is_repository(const struct capture *c, const char *path)
+{
+	char *inner = mem_printf("%s/%s/.git", c->repo->work_tree, path);
+	struct stat st;
+	bool found = lstat(inner, &st) == 0;
+
+	free(inner);
+	return found;
+}
+
 /* Files by name: each is set, or gone. What is the same is a peer's to change. */
 static int take_files(struct capture *c, const struct oid *on_tree, const struct argv *names,
 		      const struct oid *tree, struct fail *fail)
@@ -683,6 +693,15 @@ static int take_files(struct capture *c, const struct oid *on_tree, const struct
 		if (lookup(c, tree, names->items[i], &now, fail) < 0 ||
 		    lookup(c, on_tree, names->items[i], &then, fail) < 0)
 			break;
+		/*
+		 * git's wildcards pass over a repository that the index does not have: it
+		 * stays as it was recorded, and is told of.
+		 */
+		if (!now.mode && then.mode == 0160000 && is_repository(c, names->items[i])) {
+			if (!left_out(c, names->items[i], 0))
+				add_skip(c, names->items[i], reason_nested);
+			continue;
+		}
 		if (is_tree(&now) || is_displaced(c, &last, names->items[i]))
 			now.mode = 0;
 		if (!now.mode)
