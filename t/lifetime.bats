@@ -186,8 +186,9 @@ talk() { # <status> <command>...
 	expect ready
 	send ^C
 	expect P$
-	send wrap -r report2 sh -c 'echo rea""dy; read x </dev/tty; echo "read <$x>"' | cat\r
+	send wrap -r report2 sh -c 'echo $$ >pid; echo rea""dy; read x </dev/tty; echo "read <$x>"' | cat\r
 	expect ready
+	front pid
 	send ^Z
 	expect Stopped
 	expect P$
