@@ -7,7 +7,7 @@
 # shellcheck disable=SC2154 # set by try(): output, stderr, lines
 # shellcheck disable=SC2016,SC2030,SC2031
 
-load helpers
+load ../helpers
 
 claim() { git worktree-claim "$@"; }
 reap() { git worktree-reap "$@"; }

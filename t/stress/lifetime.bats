@@ -4,7 +4,7 @@
 # unit/test-lifetime. The shell at the prompt is dash, because it neither edits lines nor
 # puts modes right that its jobs left wrong.
 
-load helpers
+load ../helpers
 
 setup() {
     isolate
