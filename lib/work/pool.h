@@ -10,7 +10,7 @@
  *      (phase claiming, lease, key, branch), drop "slots"
  *					-> killed: the slot's lock is free, its phase is
  *					   "claiming": orphaned, nobody was told of the lease
- *   3. under the slot's lock only: birth_make(), or tidy_settings(), salvage_slot(), tidy_slot()
+ *   3. under the slot's lock only: birth_populate(), or tidy_settings(), salvage_slot(), tidy_slot()
  *   4. birth_attach(), tidy_include(), post-checkout hook
  *   5. record: leased		-> killed: orphaned for a lease by process; a time
  *					   lease counts from here
