@@ -260,6 +260,32 @@ new_branch() {
     assert_equal "$(slot_is default-1 state)" free
 }
 
+@test "B7: the deadline is there: none unless set; by setting, variable and option" {
+    make_repo
+    export GIT_INTERLOCK_GRACE=200ms
+    # Naive: a deadline that is documented, and read by nobody.
+    ended() { within 8000 must_exit 142 "$@" -- sleep 60; }
+    git config interlock.deadline 300ms
+    ended git worktree-claim
+    git config interlock.deadline 30s
+    ended env GIT_INTERLOCK_DEADLINE=300ms git worktree-claim
+    ended env GIT_INTERLOCK_DEADLINE=30s git worktree-claim --deadline 300ms
+    # One step up wins in the other direction, too.
+    git config interlock.deadline 1ms
+    must env GIT_INTERLOCK_DEADLINE=30s git worktree-claim -- sleep 0.1
+    must env GIT_INTERLOCK_DEADLINE=1ms git worktree-claim --deadline never -- sleep 0.1
+    git config --unset interlock.deadline
+    must git worktree-claim -- sleep 0.1
+    # It is a command's: no other lease has one.
+    git config interlock.deadline 1ms
+    must claim
+    sleep 0.1
+    assert_equal "$(slot_is default-1 state)" leased
+    must_exit 129 claim --deadline soon -- true
+    must_exit 129 env GIT_INTERLOCK_DEADLINE=soon git worktree-claim -- true
+    assert_match "$stderr" GIT_INTERLOCK_DEADLINE
+}
+
 @test "B12: SIGTERM ends the command, and the slot is clean within 10 s without the reaper" {
     make_repo
     git-worktree-claim -q -- sh -c 'echo x >dirty; : >started; sleep 60' 3>&- &
