@@ -624,7 +624,10 @@ int birth_read_head(struct slot *slot, struct oid *oid, struct fail *fail)
 	struct bytes text = BYTES_INIT;
 
 	if (!slot->repo->refs_by_git) {
-		file_read(slot->admin, "HEAD", 4096, &text, fail);
+		if (file_read(slot->admin, "HEAD", 4096, &text, fail) == FAIL_GONE) {
+			fail_clear(fail);
+			fail_set(fail, FAIL_CORRUPT, "slot '%s' has no HEAD", slot->name);
+		}
 	} else {
 		birth_git(slot, &cmd);
 		argv_push_all(&cmd.argv, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD", NULL);
@@ -657,7 +660,7 @@ static int confirm(struct slot *slot, int tree, const struct oid *base, struct f
 			 slot->name);
 	if (fail->kind == 0) {
 		if (index_open(&index, path, slot->repo->algo, fail) == 0 && !index.exists)
-			fail_set(fail, FAIL_GONE, "slot '%s' has no index", slot->name);
+			fail_set(fail, FAIL_CORRUPT, "slot '%s' has no index", slot->name);
 		index_close(&index);
 	}
 	/* Forms of the index that only git reads. */
