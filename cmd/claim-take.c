@@ -194,6 +194,8 @@ static char *command_for_people(const struct command *o)
 {
 	struct bytes text = BYTES_INIT;
 
+	if (o->hold)
+		bytes_adds(&text, CLAIM_COMMAND " --hold");
 	for (int i = 0; i < o->run_count && text.len < 200; i++)
 		bytes_addf(&text, "%s%s", i ? " " : "", o->run[i]);
 	return text.len ? bytes_take(&text) : NULL;

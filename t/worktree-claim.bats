@@ -198,6 +198,85 @@ new_branch() {
     done
 }
 
+# What git has not finished in a worktree, byte for byte, with what is there of it.
+unfinished() { # <worktree>...
+    local wt dir
+    for wt in "$@"; do
+        dir=$(git -C "$wt" rev-parse --absolute-git-dir)
+        GIT_OPTIONAL_LOCKS=0 git -C "$wt" status --porcelain=v2 --branch
+        find "$dir" \( -path "$dir/interlock" -o -path "$dir/objects" -o -path "$dir/worktrees" \
+            -o -path "$dir/refs" -o -path "$dir/logs" \) -prune \
+            -o -type f -printf '%p %i %T@ ' -exec sha256sum {} \; | sort
+        find "$wt" -name .git -prune -o -type f -printf '%p %i %T@ ' -exec sha256sum {} \; | sort
+    done
+}
+
+@test "A13: somebody's rebase, merge or bisect in progress is diagnosed, and never touched" {
+    make_repo
+    local n wt before where
+    git tag start
+    for n in side topic tested; do
+        git checkout -q -b "$n" start
+        put README "$n"
+        git commit -qam "$n"
+    done
+    git checkout -q main
+    put README main
+    git commit -qam main
+    # In the main worktree, in one of git's, and in a slot: with HEAD on no branch meanwhile.
+    git checkout -q topic
+    refute git rebase -q main >/dev/null 2>&1
+    git worktree add -q ../linked side
+    refute git -C ../linked merge -q main >/dev/null 2>&1
+    git worktree add -q ../tester tested
+    git -C ../tester bisect start tested start >/dev/null 2>&1
+    git -C ../tester checkout -q --detach start
+    must claim -b ours --base main --ttl 1h
+    wt=$output
+    git -C "$wt" reset -q --hard start
+    put "$wt/README" ours
+    git -C "$wt" commit -qam ours
+    refute git -C "$wt" rebase -q main >/dev/null 2>&1
+    where="$PWD ../linked ../tester $wt"
+    # shellcheck disable=SC2086 # words
+    before=$(unfinished $where)
+
+    # Naive: no HEAD is on it, so it can be had.
+    must_exit 75 claim -B topic
+    assert_match "$stderr" "branch 'topic' is being rebased or bisected at '$PWD'"
+    must_exit 75 claim -B tested
+    assert_match "$stderr" "branch 'tested' is being rebased or bisected at '.*/tester'"
+    must_exit 75 claim -B side
+    assert_match "$stderr" "branch 'side' is checked out at '.*/linked'"
+    must_exit 75 claim -B ours
+    assert_match "$stderr" 'default-1'
+    # A person who stands in one of them gets a slot of their own, and no base that is half done.
+    must claim --base start
+    assert_clean "$output"
+    must claim release "$output"
+    must git -C ../linked worktree-claim --max 2
+    must claim release "$output"
+    for n in ../linked ../tester; do
+        must_exit 1 claim release "$n"
+        must git worktree-reap --remove --prune "$n"
+    done
+    must_exit 1 claim release .
+    must_exit 1 git worktree-reap --remove --prune .
+    must git worktree-reap --remove --prune
+    # shellcheck disable=SC2086
+    assert_equal "$(unfinished $where)" "$before"
+
+    # Each goes on as if nothing had been.
+    put README both
+    git add README
+    GIT_EDITOR=true git rebase --continue >/dev/null 2>&1
+    assert_equal "$(git symbolic-ref --short HEAD)" topic
+    put ../linked/README both
+    git -C ../linked commit -qam merged
+    git -C ../tester bisect reset >/dev/null 2>&1
+    assert_equal "$(git -C ../tester symbolic-ref --short HEAD)" tested
+}
+
 @test "claim: a bad branch, pool or key is exit 129, and nothing is left" {
     make_repo
     must_exit 129 claim -b 'a..b'
@@ -313,6 +392,117 @@ new_branch() {
 }
 
 # ---- who holds it --------------------------------------------------------------------------
+
+@test "A2: a kernel lock excludes, and no name of a process" {
+    make_repo
+    must claim
+    must claim release default-1
+    # A decoy: nothing about it is ours but its words and where it sits.
+    (cd "$PWD.worktrees/default-1" && exec -a 'git-worktree-claim --hold default-1' sleep 600 3>&-) &
+    local decoy=$!
+    BG_PIDS+=("$decoy")
+    await 5 grep -qz 'git-worktree-claim --hold' "/proc/$decoy/cmdline"
+    # Naive: whoever looks for the name finds it, and defers for ever.
+    pgrep -f '^git-worktree-claim --hold' | grep -qx "$decoy"
+    within 5000 must claim --max 1 --no-wait
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    must claim release default-1
+    # A peer that goes by another name, which no search for ours finds, holds all the same.
+    cp "$BIN/git-worktree-claim" ./innocent
+    mkfifo in out
+    ./innocent --hold <in >out 3>&- &
+    local peer=$!
+    BG_PIDS+=("$peer")
+    exec {SLOT_FD}>in
+    read -r HELD <out
+    refute grep -qz git-worktree-claim "/proc/$peer/cmdline"
+    refute grep -q git-worktree "/proc/$peer/comm"
+    assert_equal "$(slot_is default-1 state)" held
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "default-1 \\(held: pid $peer "
+    must git worktree-reap
+    assert_equal "$(slot_is default-1 state)" held
+    # What holds is in the kernel, on a directory below the common one.
+    refute flock -n .git/worktrees/default-1 true
+    exec {SLOT_FD}>&-
+    wait "$peer"
+    flock -n .git/worktrees/default-1 true
+    # Nor need the peer have written anything, nor be a program of ours.
+    bg flock .git/worktrees/default-1 sleep 600
+    await 5 is_held
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" 'default-1 \(held: pid [0-9]+ \((flock|sleep)\)'
+    pkill -P "${BG_PIDS[-1]}" || :
+    await 5 eval '! is_held'
+    must claim --max 1 --no-wait
+}
+is_held() { [ "$(slot_is default-1 state)" = held ]; }
+
+# All that a claim could leave: the ledger and the lock files are there to be written.
+all_of_it() {
+    git for-each-ref
+    git worktree list --porcelain
+    find .git "$PWD.worktrees" \( -path .git/interlock/ledger -o -path .git/interlock/locks \) -prune \
+        -o -type f -printf '%p %i %s %T@\n' -o -printf '%p\n' | sort
+}
+
+@test "A3: a peer has it: 75, the peer by pid, command and since when, and nothing is left behind" {
+    make_repo
+    git branch topic
+    mkfifo end
+    git-worktree-claim -q --key task/1 -B topic -- \
+        sh -c 'echo "$PPID" >"$1/begun"; read x <"$1/end"' sh "$PWD" 3>&- &
+    local run=$! before who what
+    BG_PIDS+=("$run")
+    await 10 test -s begun
+    assert_equal "$(cat begun)" "$run"
+    who="pid $run \(sh -c .*\), since 20[0-9-]+T[0-9:]+Z"
+    before=$(all_of_it)
+    for what in '--max 1 --no-wait' '--key task/1' '-B topic' \
+        "release default-1 --lease $(slot_is default-1 lease)"; do
+        # shellcheck disable=SC2086 # words
+        within 5000 must_exit 75 claim $what
+        assert_equal "$output" '' "path of claim $what"
+        assert_equal "${#stderr_lines[@]}" 1 'lines of message'
+        assert_match "$stderr" "$who"
+        assert_equal "$(all_of_it)" "$before" "after claim $what"
+    done
+    must_exit 1 claim release default-1
+    assert_match "$stderr" "$who"
+    must git worktree-reap --json
+    assert_match "$(json reason <<<"$output")" "$who"
+    assert_equal "$(all_of_it)" "$before"
+    # Each is in the ledger, with whom it was deferred for.
+    assert_equal "$(grep -c '"event":"deferred".*"reason":".*pid '"$run" .git/interlock/ledger)" 3
+    echo >end
+    wait "$run"
+    # Other kinds of holders are named as well.
+    hold_slot
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "pid $SLOT_PID \(git worktree-claim --hold\), since 20"
+    let_slot_go
+    sleep 600 3>&- &
+    BG_PIDS+=("$!")
+    must claim -q --owner-pid "$!"
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "pid $! \(sleep\), since 20"
+}
+
+@test "A3: a descendant of the holder is no peer of it" {
+    make_repo
+    # Naive: the key is taken, and the holder waits for itself.
+    within 10000 must claim --max 1 --key task/1 -- \
+        sh -c 'pwd; sh -c "setsid -w git worktree-claim --key task/1 | cat"'
+    assert_equal "${lines[0]}" "$PWD.worktrees/default-1"
+    assert_equal "${lines[1]}" "${lines[0]}"
+    # Nor does it have to be told by a variable.
+    within 10000 must claim --max 1 --key task/1 -- \
+        env -u GIT_INTERLOCK_LEASE git worktree-claim --key task/1
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    # Without the key it wants another slot, and is told who has this one.
+    within 10000 must claim --max 1 -- sh -c 'git worktree-claim --max 1 --no-wait; echo $?'
+    assert_equal "$output" 75
+}
 
 @test "claim: --hold holds until standard input ends" {
     make_repo

@@ -220,6 +220,12 @@ bool slot_born_as(const struct slot_birth *birth, const struct stat *st);
  */
 void slot_ask_inside(struct slot *slot, bool spare_ancestors);
 
+/*
+ * Appends who has it, and since when: "pid 812 (make test), since 2026-11-21T06:33:11Z". When its
+ * lock is held and no record says by whom, whom the kernel names. Nothing when nobody has it.
+ */
+void slot_describe_holder(const struct slot *slot, struct bytes *out);
+
 /* Remembers in the record who sits in the slot now: a lease is about to begin. */
 void slot_note_before(struct slot *slot);
 
