@@ -60,7 +60,7 @@ static bool same(const char *a, const char *b)
 
 static bool in_pool(const struct claiming *c, const struct slot *slot)
 {
-	return same(slot->birth.pool, c->wish->pool);
+	return slot_in_pool(slot, c->wish->pool);
 }
 
 static void describe(const struct slot *slot, struct bytes *out)

@@ -46,6 +46,9 @@ static int check_caller(const struct slot *slot, const char *lease, struct fail 
 	if (slot->state == STATE_FOREIGN)
 		return fail_set(fail, FAIL_NO, "'%s' is no slot of a pool",
 				slot->path ? slot->path : slot->name);
+	if (slot->facts.birth == SLOT_UNJUDGED || slot->facts.reason == REASON_NEWER)
+		return fail_set(fail, FAIL_NO, "slot '%s' cannot be judged from here: %s",
+				slot->name, slot->who ? slot->who : "its records cannot be read");
 	if (lease)
 		return record->lease && !strcmp(record->lease, lease)
 			       ? 0

@@ -349,7 +349,9 @@ void slot_describe_holder(const struct slot *slot, struct bytes *out)
 		bytes_adds(out, slot->who);
 	else if (slot->state == STATE_HELD && slot->admin >= 0)
 		lock_describe_holder(slot->admin, out);
-	if (slot->record.lease && slot->record.since) {
+	/* In other states the words are about why it is so, not about who has it. */
+	if ((slot->state == STATE_HELD || slot->state == STATE_LEASED) && slot->record.lease &&
+	    slot->record.since) {
 		clock_rfc3339(slot->record.since, when);
 		bytes_addf(out, ", since %s", when);
 	}
