@@ -108,30 +108,35 @@ static int detach(struct tidying *t, struct fail *fail)
 		   oid_hex(t->options->base, hex), NULL);
 }
 
-/*
- * `git checkout`, not `read-tree -m -u`: that one costs a little less here, but leaves an index
- * without the ids of its directories, for which every status in the slot would pay.
- */
-static int check_out(struct tidying *t, bool force, struct fail *fail)
+/* Whatever the slot's files and its index hold. */
+static int check_out(struct tidying *t, struct fail *fail)
 {
 	char hex[OID_HEX_MAX + 1];
 
-	if (run(t, fail, "checkout", "--quiet", "--detach", "--no-recurse-submodules",
-		force ? "--force" : "--no-guess", oid_hex(t->options->base, hex), "--", NULL) < 0)
+	if (run(t, fail, "checkout", "--quiet", "--detach", "--no-recurse-submodules", "--force",
+		oid_hex(t->options->base, hex), "--", NULL) < 0)
 		return fail->kind;
 	t->detached = true;
 	t->head = *t->options->base;
 	return 0;
 }
 
-/* Nothing differs from HEAD. Should git find that something does, the long way is left. */
+/*
+ * Nothing differs from HEAD. `git read-tree` does not look at every file once more, as `git
+ * checkout` does, but at those that it changes; from one tree it leaves an index that has the
+ * ids of its directories, which a status in the slot profits from. HEAD follows in detach().
+ * Should git find that something is in its way, the long way is left.
+ */
 static bool switch_clean(struct tidying *t)
 {
 	struct fail failed = FAIL_INIT;
+	char hex[OID_HEX_MAX + 1];
 
 	if (!t->options->found || !t->options->found->clean || oid_is_zero(&t->head))
 		return false;
-	return oid_equal(&t->head, t->options->base) || check_out(t, false, &failed) == 0;
+	return oid_equal(&t->head, t->options->base) ||
+	       run(t, &failed, "read-tree", "-m", "-u", "--no-recurse-submodules",
+		   oid_hex(t->options->base, hex), NULL) == 0;
 }
 
 /* ---- what is untracked ---------------------------------------------------------------- */
@@ -242,7 +247,7 @@ int tidy_slot(struct slot *slot, struct repo *slot_repo, const struct tidy_optio
 		goto done;
 	if (remove_extras(&t, options->found ? &options->found->extras : &none, fail) < 0)
 		goto done;
-	if (!switch_clean(&t) && check_out(&t, true, fail) < 0)
+	if (!switch_clean(&t) && check_out(&t, fail) < 0)
 		goto done;
 	if (detach(&t, fail) == 0 && clean(&t, fail) == 0 &&
 	    aside_submodules(slot, slot_repo, t.lease, fail) == 0)

@@ -13,8 +13,7 @@ reset_linux_for_leases() {
     local -a paths
     local index=.git/bench-index tree
     reset_linux
-    rm -rf "$linux.worktrees" "$scratch/theirs"
-    git worktree prune --expire=now
+    put_away_worktrees
     mapfile -t paths < <(git ls-files '*.h' | awk 'NR % 400 == 1' | head -50)
     cp -p .git/index "$index"
     for path in "${paths[@]}"; do
@@ -26,42 +25,53 @@ reset_linux_for_leases() {
     NEAR=$(git rev-parse HEAD)
     FAR=$(git commit-tree -p HEAD -m '50 files away' "$tree")
     git update-ref refs/bench/far "$FAR"
-    export NEAR FAR THEIRS=$scratch/theirs
+    export NEAR FAR
+}
+
+# See drop_theirs.
+put_away_worktrees() {
+    local tree
+    export THEIRS=$scratch/theirs TRASH=$scratch/trash
+    mkdir -p "$TRASH" || die "cannot make '$TRASH'"
+    for tree in "$linux.worktrees" "$THEIRS"; do
+        [ ! -d "$tree" ] || mv "$tree" "$(mktemp -u "$TRASH/XXXXXX")" || die "cannot move '$tree'"
+    done
+    git worktree prune --expire=now
 }
 
 row_warmclaim() {
     reset_linux_for_leases
     git-worktree-claim -q >/dev/null && git-worktree-claim release -q default-1 >/dev/null ||
         die "the first claim failed"
-    times -w 0 -n "$((quick ? 1 : 3))" -p "$steps move_base; drop_theirs; give_back_ours" \
+    times -w 0 -n 1 -p "$steps move_base; drop_theirs; give_back_ours" \
         -c "$steps check_claim" \
         ::: git-worktree-claim -q --max 1 --base refs/bench/base \
         ::: git worktree add -q --detach "$THEIRS" refs/bench/base
     timed_row "claim of a warm slot, base 50 files away, $linux_files files" \
         '`git worktree add`' '<= 0.05'
-    rm -rf "$linux.worktrees" "$THEIRS"
+    put_away_worktrees
 }
 
+# Each of our claims is held, so the next one finds no free slot.
 row_birth() {
     reset_linux_for_leases
     git update-ref refs/bench/base "$NEAR"
-    times -w 0 -n "$((quick ? 1 : 3))" -p "$steps drop_theirs; remove_ours" \
-        -c "$steps check_claim" \
+    times -w 0 -n 1 -p "$steps drop_theirs" -c "$steps check_claim" \
         ::: git-worktree-claim -q --base refs/bench/base \
         ::: git worktree add -q --detach "$THEIRS" refs/bench/base
     timed_row "claim that must give birth, $linux_files files" '`git worktree add`' '<= 1.0'
-    rm -rf "$linux.worktrees" "$THEIRS"
+    put_away_worktrees
 }
 
 row_release() {
     reset_linux_for_leases
     git update-ref refs/bench/base "$NEAR"
-    times -w 0 -n "$((quick ? 1 : 3))" -p "$steps dirty_worktree" -c "$steps check_release" \
+    times -w 0 -n 1 -p "$steps dirty_worktree" -c "$steps check_release" \
         ::: git-worktree-claim release -q default-1 \
         ::: git worktree remove --force "$THEIRS"
     timed_row "release, 100 files dirty + 100 untracked, rescued, $linux_files files" \
         '`git worktree remove --force`' '<= 0.5'
-    rm -rf "$linux.worktrees" "$THEIRS"
+    put_away_worktrees
 }
 
 row_reapdry() {

@@ -82,28 +82,27 @@ check_batch() {
 
 # ---- worktrees ---------------------------------------------------------------------
 
-# The other of the two bases in each round.
+# The other of the two bases in each round, and in the first one of each run.
 move_base() {
-    case $((ROUND % 2)) in
+    case $(((ROUND + RUN) % 2)) in
     0) git update-ref refs/bench/base "$NEAR" ;;
     1) git update-ref refs/bench/base "$FAR" ;;
     esac
 }
 
+# Put away, to be deleted at the end of everything: ext4 without a journal is slow to
+# make files for minutes after so many were deleted (it looks at every inode that it must
+# not use again yet), and either side would pay for what the other had deleted.
 drop_theirs() {
-    [ ! -d "$THEIRS" ] || git worktree remove --force "$THEIRS"
+    [ -d "$THEIRS" ] || return 0
+    mkdir -p "$TRASH" && mv "$THEIRS" "$TRASH/$ROW.$RUN.$ROUND.$SIDE" &&
+        git worktree prune --expire=now
 }
 
 give_back_ours() {
     case $(git-worktree-claim list --json) in
     *'"leased"'*) git-worktree-claim release -q default-1 >/dev/null ;;
     esac
-}
-
-remove_ours() {
-    give_back_ours
-    git-worktree-reap -q --remove
-    while [ -n "$(find .git/interlock -maxdepth 1 -name 'trash-*')" ]; do sleep 0.1; done
 }
 
 check_claim() {
