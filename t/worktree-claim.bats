@@ -508,6 +508,39 @@ is_still() { diff <(printf '%s\n' "$1") <(all_of_it) || flunk 'something was cha
     assert_equal "$output" 75
 }
 
+@test "A4: a lock that cannot be judged is neither free nor busy" {
+    requires strace
+    make_repo
+    must claim
+    put "$output/work" mine
+    must claim release default-1
+    must claim --ttl 1s
+    put "$output/work" mine
+    await 5 eval '[ "$(slot_is default-1 state)" = expired ]'
+    local error reason before
+    before=$(all_of_it)
+    while read -r error reason; do
+        unlocked() { strace -f -qq -o "$BATS_TEST_TMPDIR/separate-stderr-trace" -e trace=flock \
+            -e "inject=flock:error=$error" "$@"; }
+        # Naive: no lock was got, so it is held (75), or nobody has it.
+        must_exit 128 unlocked git-worktree-claim --max 1 --no-wait
+        assert_match "$stderr" "^fatal: .*$reason"
+        assert_equal "${#stderr_lines[@]}" 1 'lines of message'
+        must unlocked git-worktree-claim list --json
+        assert_equal "$(json state <<<"$output")" unknown
+        must unlocked git-worktree-reap --remove --json
+        assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'unknown none'
+        assert_match "$(json reason <<<"$output")" "$reason"
+        is_still "$before"
+    done <<-'ERRORS'
+	ENOLCK No locks available
+	EACCES Permission denied
+	EIO Input/output error
+	ERRORS
+    must git worktree-reap --json
+    assert_equal "$(json result <<<"$output")" 'done'
+}
+
 @test "claim: --hold holds until standard input ends" {
     make_repo
     hold_slot
