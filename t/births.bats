@@ -5,6 +5,7 @@
 # A7: births by a git that lies.
 
 # shellcheck disable=SC2154 # set by try(): output, stderr
+# shellcheck disable=SC2016,SC2030,SC2031
 
 load helpers
 
