@@ -444,7 +444,7 @@ all_of_it() {
     git worktree list --porcelain
     find "$BATS_TEST_TMPDIR" \( -path '*/interlock/ledger' -o -path '*/interlock/locks' -o \
         -path "$BATS_TEST_TMPDIR/separate-stderr-*" \) -prune \
-        -o -path '*/interlock' -o -path '*/interlock/leases' \
+        -o -path '*/interlock' -o -path '*/interlock/leases' -o -path '*/interlock/git' \
         -o -type f -printf '%p %i %s %T@\n' -o -type d -printf '%p\n' -o -printf '%p %i %l\n' | sort
 }
 
