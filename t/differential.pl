@@ -1039,7 +1039,8 @@ sub build {
         git($c, 'commit', '-q', '--allow-empty', '-m', 'base');
         if (chance(0.3)) { # staged and committed are not the same
             changes($c, 3);
-            git($c, 'add', '-A', '--ignore-errors');
+            # What git cannot convert it may refuse as a whole.
+            run({ dir => $c->{dir} }, 'git', 'add', '-A', '--ignore-errors');
         }
     }
     link_worktree($c) if $c->{items}{'linked-worktree'};

@@ -385,6 +385,26 @@ sparse() {
     must_exit 3 git-shadow-commit save --strict --allow-unchanged
 }
 
+@test "facts: from the folder of a submodule that is not there, as from anywhere (D8)" {
+    ENGINES=git every_variant from_unpopulated
+}
+
+from_unpopulated() {
+    make_repo
+    git update-index --add --cacheinfo "160000,$(git rev-parse HEAD),deep/sub"
+    git commit -qm 'a submodule'
+    mkdir -p deep/sub
+    put src/new.c 'int y;'
+    # A conflict whose file is gone, for which a sparse checkout has no place: path by path, git
+    # does not add what is not there.
+    git sparse-checkout set --no-cone '/*' '!/gone.c'
+    printf '100644 %s 3\tgone.c\n' "$(git hash-object -w src/new.c)" | git update-index --index-info
+    # git refuses to add anything from there.
+    refute sh -c 'cd deep/sub && git add -A :/'
+    must sh -c 'cd deep/sub && git-shadow-commit save'
+    assert_equal "$(git rev-parse "$(shadow_ref)^{tree}")" "$(git_tree)"
+}
+
 # ---- work inside a submodule -------------------------------------------------------------------
 
 # The reasons of the last save, "path:reason ...".

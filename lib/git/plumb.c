@@ -353,6 +353,9 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 	struct bytes out = BYTES_INIT;
 
 	begin_add(plumb, &cmd);
+	/* Everything is everything wherever we are: git refuses it in a submodule that is not there. */
+	if (!count)
+		repo_git_at_top(plumb->repo, &cmd);
 	push_pathspecs(&cmd, pathspecs, count);
 	if (spawn_capture_any(&cmd, &out, fail) == 0 && check_add(cmd.status, fail) == 0 &&
 	    cmd.status) {
