@@ -10,7 +10,7 @@
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
 #   CYCLES   claims of the cycles (1000)
 #   CLAIMS   claims of each of the eight overlapping claimers (1000)
-#   PARTS    of "swarm big naive kill births leasekill cycles claims differential bats" (all)
+#   PARTS    of "swarm big naive kill births leasekill cycles claims differential" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
