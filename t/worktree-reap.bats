@@ -392,6 +392,27 @@ remove_slots() {
     fsck
 }
 
+@test "the lock that a killed git left of a write of ours is swept, once it is at rest" {
+    make_repo
+    local lock=$PWD/.git/refs/rescue/default-1/dead.lock
+    must claim
+    must claim release default-1
+    mkdir -p .git/interlock/git "${lock%/*}"
+    printf 'interlock-git-writer 1\n%s\0*\0' "$lock" >.git/interlock/git/dead
+    : >"$lock"
+    must reap --dry-run
+    [ -e "$lock" ]
+    swept() { git worktree-reap && [ ! -e "$lock" ]; }
+    await 5 swept
+    assert_equal "$(ls .git/interlock/git)" ''
+    # That of somebody else stays, however old it is.
+    : >"$lock"
+    touch -d 2001-01-01 "$lock"
+    sleep 1.1
+    must reap
+    [ -e "$lock" ]
+}
+
 # ---- rescued -------------------------------------------------------------------------------------------
 
 @test "rescued: lists, drops by name and by age" {

@@ -3,6 +3,7 @@
 
 #include "brood.h"
 #include "clock.h"
+#include "file.h"
 #include "terminal.h"
 
 #include <errno.h>
@@ -23,6 +24,7 @@ extern char **environ;
 
 enum {
 	STATUS_DEADLINE = 142,
+	STATUS_LIMIT = 65536, /* of /proc/<pid>/status */
 	QUIET = 250, /* ms that something may outlive the command before it is talked about */
 };
 
@@ -288,11 +290,41 @@ static void take_terminal_back(struct run *run, bool restore)
 		terminal_take_back(&run->tty, restore);
 }
 
+/* Has a ^Z come to the command that it has not taken note of, because it stands still? */
+static bool stop_is_pending(const struct run *run)
+{
+	struct bytes text = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	unsigned long long pending = 0;
+	const char *line;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)run->pid);
+	if (file_read(AT_FDCWD, path, STATUS_LIMIT, &text, &ignored) == 0 &&
+	    (line = strstr(text.data, "\nShdPnd:")))
+		pending = strtoull(line + strlen("\nShdPnd:"), NULL, 16);
+	bytes_release(&text);
+	return pending >> (SIGTSTP - 1) & 1;
+}
+
+/*
+ * The terminal is lent first: a command that goes on without it would ask for it at once.
+ * From then on ^Z is the command's, and SIGCONT takes every ^Z back that has come until
+ * then. So one that came in between is given again. One that was there before is not: it
+ * was typed twice, and has been obeyed.
+ */
 static void resume(struct run *run)
 {
-	if (terminal_is_ours(&run->tty))
+	bool again = false;
+
+	if (terminal_is_ours(&run->tty)) {
+		again = !stop_is_pending(run);
 		terminal_lend(&run->tty, getpgid(run->pid));
+		again = again && stop_is_pending(run);
+	}
 	kill(-run->pid, SIGCONT);
+	if (again)
+		kill(-run->pid, SIGTSTP);
 }
 
 /*
@@ -303,7 +335,7 @@ static bool stop_ourselves(int sig)
 {
 	struct sigaction standard = {.sa_handler = SIG_DFL}, old;
 	struct timespec at_once = {0};
-	sigset_t this, before, cont;
+	sigset_t this, before, cont, pending;
 
 	sigemptyset(&this);
 	sigaddset(&this, sig);
@@ -315,6 +347,9 @@ static bool stop_ourselves(int sig)
 	/* Here we stand still. */
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	sigaction(sig, &old, NULL);
+	/* A ^Z behind the SIGCONT has taken its place: who sends us that can send us both. */
+	if (sigpending(&pending) == 0 && sigismember(&pending, SIGTSTP))
+		return true;
 	return sigtimedwait(&cont, NULL, &at_once) == SIGCONT;
 }
 

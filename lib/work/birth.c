@@ -129,24 +129,9 @@ static int find_pool_dir(struct maker *m, struct fail *fail)
 	return fail->kind;
 }
 
-/*
- * A directory that a birth made goes with its last slot: a removal that ends at this
- * moment may take it away between the two steps here.
- */
-static int open_pool_dir(struct maker *m, struct fail *fail)
+static int removed_again(const struct maker *m, struct fail *fail)
 {
-	for (int tries = 0; m->dir_fd < 0 && tries < MAX_TRIES; tries++) {
-		fail_clear(fail);
-		if ((m->missing || tries) &&
-		    file_make_dirs(AT_FDCWD, m->dir, &m->repo->modes, fail) < 0)
-			return fail_context(fail, "make the directory of the pool, '%s'", m->dir);
-		m->dir_fd = file_open_dir(AT_FDCWD, m->dir, fail);
-		if (m->dir_fd < 0 && fail->kind != FAIL_GONE)
-			break;
-	}
-	if (m->dir_fd < 0)
-		return fail_context(fail, "the directory of the pool");
-	return 0;
+	return fail_set(fail, FAIL_BUSY, "'%s' is removed again and again", m->dir);
 }
 
 static int taken(const struct maker *m, const char *what, struct fail *fail)
@@ -405,6 +390,38 @@ static int put_made(struct maker *m, struct fail *fail)
 	return fail->kind;
 }
 
+/* The directory of the pool was there, and is not any more: now it is we who make it. */
+static int make_it_ours(struct maker *m, struct fail *fail)
+{
+	if (m->missing)
+		return 0;
+	m->missing = mem_strdup(m->dir);
+	return put_made(m, fail);
+}
+
+/*
+ * A directory that a birth made goes with its last slot, or with a failed birth: a removal
+ * that ends at this moment may take it away between any two steps here.
+ */
+static int open_pool_dir(struct maker *m, struct fail *fail)
+{
+	for (int tries = 0; m->dir_fd < 0 && tries < MAX_TRIES; tries++) {
+		if (m->missing && file_make_dirs(AT_FDCWD, m->dir, &m->repo->modes, fail) < 0)
+			return fail_context(fail, "make the directory of the pool, '%s'", m->dir);
+		m->dir_fd = file_open_dir(AT_FDCWD, m->dir, fail);
+		if (m->dir_fd == FAIL_GONE) {
+			fail_clear(fail);
+			if (make_it_ours(m, fail) < 0)
+				return fail->kind;
+		} else if (m->dir_fd < 0) {
+			return fail_context(fail, "the directory of the pool");
+		}
+	}
+	if (m->dir_fd < 0)
+		return removed_again(m, fail);
+	return 0;
+}
+
 static int fill_stage(struct maker *m, struct fail *fail)
 {
 	if (put_text(m, "commondir", "../..\n", fail) < 0 || put_config(m, fail) < 0 ||
@@ -511,16 +528,13 @@ static int make_tree_anyhow(struct maker *m, const char *early, int *tree, struc
 		r = make_tree(m, early, tree, fail);
 		if (r == 0) {
 			close(m->dir_fd);
-			free(m->missing);
-			m->missing = mem_strdup(m->dir);
-			if (put_made(m, fail) == 0)
+			m->dir_fd = -1;
+			if (make_it_ours(m, fail) == 0)
 				open_pool_dir(m, fail);
 			r = fail->kind;
 		}
 	}
-	if (r == 0)
-		fail_set(fail, FAIL_BUSY, "'%s' is removed again and again", m->dir);
-	return fail->kind;
+	return r ? fail->kind : removed_again(m, fail);
 }
 
 static int link_both(struct maker *m, int tree, struct fail *fail)

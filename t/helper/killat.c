@@ -13,6 +13,9 @@
  *						path holds <text>, write "held" to
  *						stdout of killat, go on when its stdin
  *						is closed or has a line
+ *	killat --hold=ioctl:1=0x5410 -- ...	the call whose argument 1 (they count
+ *						from 0) is that number
+ *	killat --hold=<...> --exit -- ...	when that call returns
  *
  * strace counts calls per process and name, so "the n-th call" of a run with
  * several processes cannot be said with it. Here one count goes over all
@@ -71,6 +74,7 @@ struct task {
 	int call;	/* its number */
 	bool fail_it;	/* make it return -inject at the exit stop */
 	bool fire_it;	/* --exit: fire when it returns */
+	bool hold_it;	/* the same for --hold */
 };
 
 struct killat {
@@ -81,6 +85,8 @@ struct killat {
 	int signal;
 	const char *hold; /* comma-separated names */
 	const char *hold_text;
+	int hold_argument; /* which has to be hold_number, or -1 */
+	unsigned long long hold_number;
 	FILE *report;
 
 	/* what happened */
@@ -490,6 +496,13 @@ static bool argument_has(pid_t tid, const struct __ptrace_syscall_info *info, co
 	return false;
 }
 
+static bool is_meant(const struct killat *k, pid_t tid, const struct __ptrace_syscall_info *info)
+{
+	if (k->hold_argument >= 0)
+		return info->entry.args[k->hold_argument] == k->hold_number;
+	return !k->hold_text || argument_has(tid, info, k->hold_text);
+}
+
 static bool listed(const char *list, const char *name)
 {
 	size_t len = strlen(name);
@@ -531,8 +544,12 @@ static void at_entry(struct killat *k, struct task *task, const struct __ptrace_
 	if (task->call >= 0 && task->call < CALLS)
 		process->entries_of[task->call]++;
 	if (k->hold && !k->fired && listed(k->hold, call_name(task->call, buf, sizeof(buf))) &&
-	    (!k->hold_text || argument_has(task->tid, info, k->hold_text)))
-		hold_here(k, task);
+	    is_meant(k, task->tid, info)) {
+		if (k->on_exit)
+			task->hold_it = true;
+		else
+			hold_here(k, task);
+	}
 	if (k->at && k->entries == k->at) {
 		if (k->on_exit)
 			task->fire_it = true;
@@ -559,6 +576,10 @@ static void at_exit(struct killat *k, struct task *task)
 	if (task->fire_it) {
 		task->fire_it = false;
 		fire(k, task);
+	}
+	if (task->hold_it) {
+		task->hold_it = false;
+		hold_here(k, task);
 	}
 }
 
@@ -718,7 +739,8 @@ static void usage(void)
 {
 	fprintf(stderr, "usage: killat [-c] [-o <file>] [-n <n> [--one] [--exit] "
 			"[--inject=<errno> | --signal=<name>]]\n"
-			"              [--hold=<call>,...[:<text>]] [--] <command> [<arg>...]\n");
+			"              [--hold=<call>,...[:<text>|:<k>=<number>] [--exit]]\n"
+			"              [--] <command> [<arg>...]\n");
 	exit(129);
 }
 
@@ -763,8 +785,12 @@ static void parse(struct killat *k, int argc, char **argv)
 			k->hold = optarg;
 			text = strchr(optarg, ':');
 			if (text) {
-				*text = '\0';
-				k->hold_text = text + 1;
+				*text++ = '\0';
+				k->hold_text = text;
+			}
+			if (text && *text >= '0' && *text <= '5' && text[1] == '=') {
+				k->hold_argument = *text - '0';
+				k->hold_number = strtoull(text + 2, NULL, 0);
 			}
 			break;
 		default:
@@ -778,7 +804,7 @@ static void parse(struct killat *k, int argc, char **argv)
 
 int main(int argc, char **argv)
 {
-	struct killat k = {.signal = SIGKILL, .report = NULL};
+	struct killat k = {.signal = SIGKILL, .report = NULL, .hold_argument = -1};
 
 	parse(&k, argc, argv);
 	if (!k.report && k.count)

@@ -12,6 +12,8 @@
  *	size <rows> <columns>
  *	modes <text>	the terminal must have, or with a leading "-" not have: echo, icanon
  *	front <pid-file>	the process in that file leads the foreground group
+ *	filled <file>	go on when it is there and not empty
+ *	tell <fifo>	a line for whoever waits there
  *	kill <signal> <pid-file>
  *	hangup		close the terminal; ends the conversation
  *
@@ -30,6 +32,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <time.h>
@@ -162,6 +165,24 @@ static bool is_front(const char *file)
 	return pid > 0 && tcgetpgrp(master) == pid;
 }
 
+static bool is_filled(const char *file)
+{
+	struct stat st;
+
+	return stat(file, &st) == 0 && st.st_size;
+}
+
+/* Not before somebody reads there. */
+static bool is_told(const char *fifo)
+{
+	int fd = open(fifo, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+	bool told = fd >= 0 && write(fd, "\n", 1) == 1;
+
+	if (fd >= 0)
+		close(fd);
+	return told;
+}
+
 static void resize(const char *text)
 {
 	struct winsize size = {0};
@@ -205,6 +226,10 @@ static bool converse(char *line)
 		await(has_mode, rest, "not the modes");
 	else if (!strcmp(line, "front"))
 		await(is_front, rest, "not the foreground");
+	else if (!strcmp(line, "filled"))
+		await(is_filled, rest, "not filled");
+	else if (!strcmp(line, "tell"))
+		await(is_told, rest, "nobody to tell");
 	else if (!strcmp(line, "kill"))
 		send_signal(rest);
 	else if (!strcmp(line, "hangup"))

@@ -10,7 +10,7 @@
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
 #   CYCLES   claims of the cycles (1000)
 #   CLAIMS   claims of each of the eight overlapping claimers (1000)
-#   PARTS    of "swarm big naive kill births leasekill cycles claims differential bats" (all)
+#   PARTS    of "swarm big naive kill births leasekill cycles claims differential" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -18,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill births leasekill cycles claims differential bats}
+PARTS=${PARTS:-swarm big naive kill births leasekill cycles claims differential}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -77,9 +77,6 @@ if has claims; then
     part 1 "$here/claims.sh" --procs 8 --rounds 300 --naive
 fi
 has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}
-
-# Wrapped commands on a terminal, kills of claims, races of claims.
-has bats && part 0 bats "$here"/*.bats
 
 printf '%d parts passed, %d failed\n' "$passed" "$failed"
 [ "$failed" = 0 ] && [ "$passed" -gt 0 ]

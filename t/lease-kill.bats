@@ -7,7 +7,7 @@
 # to begin, CYCLES how many cycles.
 
 # shellcheck disable=SC2154 # set by try(): output, stderr
-load ../helpers
+load helpers
 
 sweep() {
     requires ptrace

@@ -4,7 +4,7 @@
 # unit/test-lifetime. The shell at the prompt is dash, because it neither edits lines nor
 # puts modes right that its jobs left wrong.
 
-load ../helpers
+load helpers
 
 setup() {
     isolate
@@ -76,7 +76,7 @@ talk() { # <status> <command>...
 	expect Stopped
 	expect P$
 	send bg\r
-	send sleep 1; jobs\r
+	send until jobs >j; grep -q "(tty" j; do sleep 0.05; done; cat j\r
 	expect Stopped (tty input)
 	expect P$
 	send fg\r
@@ -113,11 +113,14 @@ talk() { # <status> <command>...
 }
 
 @test "a shell inside has its own jobs, and its status is ours" {
+    # Before its job is the foreground, a ^C is the shell's own.
+    # shellcheck disable=SC2016
     talk 0 dash -i <<-'TALK'
 	expect P$
 	send wrap -r report -e PS1=I'$ ' bash --norc --noprofile --noediting -i\r
 	expect I$
-	send sleep 1000\r
+	send sh -c 'echo $$ >job; exec sleep 1000'\r
+	front job
 	send ^C
 	expect I$
 	send cat\r
@@ -173,6 +176,9 @@ talk() { # <status> <command>...
 }
 
 @test "in a pipeline a pager behind us keeps the terminal; ^C ends all" {
+    # dash makes the pipeline the foreground once for each of its commands: before the last
+    # one has begun, what is lent may be taken away again.
+    mkfifo up
     # shellcheck disable=SC2016
     talk 0 dash -i <<-'TALK'
 	expect P$
@@ -186,14 +192,16 @@ talk() { # <status> <command>...
 	expect ready
 	send ^C
 	expect P$
-	send wrap -r report2 sh -c 'echo $$ >pid; echo rea""dy; read x </dev/tty; echo "read <$x>"' | cat\r
+	send wrap -r report2 sh -c 'echo $$ >pid; read x <up; echo rea""dy; for i in 1 2; do read x </dev/tty; echo "read <$x>"; done' | sh -c 'echo >up; exec cat'\r
 	expect ready
 	front pid
+	send one\r
+	expect read <one>
 	send ^Z
 	expect Stopped
 	expect P$
 	send fg\r
-	expect cat
+	front pid
 	send mine\r
 	expect read <mine>
 	expect P$
@@ -205,12 +213,14 @@ talk() { # <status> <command>...
 }
 
 @test "with no terminal as input nothing is lent, until the command asks for it" {
+    mkfifo go
     # shellcheck disable=SC2016
     talk 0 dash -i <<-'TALK'
 	expect P$
-	send wrap sh -c 'echo $$ >pid; echo $PPID >super; echo rea""dy; sleep 0.5; read x </dev/tty; echo "read <$x>"' </dev/null\r
+	send wrap sh -c 'echo $$ >pid; echo $PPID >super; echo rea""dy; read x <go; read x </dev/tty; echo "read <$x>"' </dev/null\r
 	expect ready
 	front super
+	tell go
 	front pid
 	send mine\r
 	expect read <mine>
@@ -255,11 +265,94 @@ talk() { # <status> <command>...
 	TALK
 }
 
+@test "^Z in the instant in which the terminal is lent stops the command" {
+    requires ptrace
+    # TIOCSPGRP has returned, SIGCONT is not sent yet: it would take the ^Z back.
+    mkfifo go
+    # shellcheck disable=SC2016
+    talk 0 dash -i <<-'TALK'
+	expect P$
+	send killat --hold=ioctl:1=0x5410 --exit -- wrap sh -c 'echo $$ >pid; read x </dev/tty; echo "$x" >got' <>go >held\r
+	filled held
+	front pid
+	send ^Z
+	expect ^Z
+	tell go
+	expect Stopped
+	expect P$
+	send fg\r
+	front pid
+	send mine\r
+	expect P$
+	send exit 0\r
+	TALK
+    assert_file got mine
+}
+
+@test "a second ^Z behind the one that stopped it is not kept for the next fg" {
+    # shellcheck disable=SC2016
+    talk 0 dash -i <<-'TALK'
+	expect P$
+	send wrap sh -c 'echo $$ >pid; echo rea""dy; exec cat'\r
+	expect ready
+	front pid
+	send one\r
+	expect one
+	expect one
+	send ^Z
+	expect Stopped
+	expect P$
+	kill TSTP pid
+	send fg\r
+	front pid
+	send two\r
+	expect two
+	expect two
+	send ^D
+	expect P$
+	send exit 0\r
+	TALK
+}
+
+@test "^Z on the heels of fg is no sign that nobody could continue us" {
+    requires ptrace
+    # The command waits for the terminal, and we stand behind our own stop: the SIGCONT that
+    # ended it is pending, until the SIGTSTP takes its place.
+    mkfifo go up
+    # shellcheck disable=SC2016
+    talk 0 dash -i <<-'TALK'
+	expect P$
+	send killat --hold=rt_sigpending,rt_sigtimedwait -- wrap sh -c 'echo $$ >pid; echo $PPID >super; read x <up; read x </dev/tty; echo "$x" >got' <>go >held &\r
+	expect P$
+	tell up
+	send until jobs >j; grep -q "(tty" j; do sleep 0.05; done; cat j\r
+	expect Stopped (tty input)
+	expect P$
+	send fg\r
+	filled held
+	kill TSTP super
+	tell go
+	expect Stopped
+	expect P$
+	send fg\r
+	front pid
+	send mine\r
+	expect P$
+	send exit 0\r
+	TALK
+    assert_file got mine
+}
+
 @test "where nobody could continue us, ^Z changes nothing" {
     # shellcheck disable=SC2016
+    # The line before ^Z tells that cat runs. A dash that has vforked and waits for the exec
+    # cannot be stopped, but its child can: then both stand still, whoever their parent is.
     talk 3 wrap -r report sh -c 'echo $$ >pid; echo ready; cat; exit 3' <<-'TALK'
 	expect ready
 	front pid
+	send first\r
+	expect first
+	expect first
 	send ^Z
 	send hello\r
 	expect hello
@@ -284,19 +377,19 @@ talk() { # <status> <command>...
 }
 
 @test "B8: a supervisor that died before the guard was armed leaves no command behind" {
-    requires strace
-    # Each prctl takes a second to begin: the child's first one arms the guard. The outer
-    # wrap is where orphans go, and it is not pid 1: a comparison with 1 would not help.
-    wrap strace -f -qq -o trace -e trace=prctl,fork,clone,clone3,execve \
-        -e inject=prctl:delay_enter=1000000 wrap touch ran 3>&- &
+    requires ptrace
+    # The child stands before the prctl that arms it (PR_SET_PDEATHSIG is 1). The outer wrap
+    # is where orphans go, and it is not pid 1: a comparison with 1 would not help.
+    mkfifo go
+    # shellcheck disable=SC2016
+    wrap killat --hold=prctl:0=1 -- sh -c 'echo $$ >super; exec wrap touch ran' <>go >held 3>&- &
     BG_PIDS+=("$!")
-    await 20 grep -q 'PR_SET_PDEATHSIG' trace
-    local super
-    super=$(sed -n 's/^\([0-9]*\) .*execve(.*wrap.*/\1/p' trace | head -n 1)
-    kill -KILL "$super"
+    await 20 test -s held
+    kill -KILL "$(cat super)"
+    await 20 grep -q '^State:.Z' "/proc/$(cat super)/status"
+    echo >go
     wait "${BG_PIDS[0]}" || :
     BG_PIDS=()
-    cat trace
     assert_absent ran
 }
 
@@ -307,11 +400,12 @@ talk() { # <status> <command>...
     total=$(sed -n 's/^calls //p' count)
     for ((n = 1; n <= total; n += 1 + total / 60)); do
         rm -f pid
-        # Only the process that makes that call: the supervisor, or the command.
-        timeout 20 "$HELPER/killat" -n "$n" --one -o fired -- \
-            wrap -g 500 sh -c 'echo $$ >pid; exec sleep 5' >/dev/null 2>&1 || :
+        # Only the process that makes that call: the supervisor, or the command. Which by
+        # itself would live for longer than we wait for its end.
+        timeout 60 "$HELPER/killat" -n "$n" --one -o fired -- \
+            wrap -g 500 sh -c 'echo $$ >pid; exec sleep 60' >/dev/null 2>&1 || :
         pid=$(cat pid 2>/dev/null) || continue
-        [ -z "$pid" ] || await 2 gone "$pid"
+        [ -z "$pid" ] || await 20 gone "$pid"
     done
 }
 gone() { ! kill -0 "$1" 2>/dev/null; }
