@@ -76,8 +76,9 @@ SEES_face = face base
 SEES_cmd  = face work git sys base
 iquote = $(foreach f,$(SEES_$(1)),-iquote lib/$(f))
 
-PROGRAMS = git-cas-ref git-shadow-commit git-worktree-claim git-worktree-reap
+PROGRAMS = git-cas-ref git-interlock git-shadow-commit git-worktree-claim git-worktree-reap
 cmd_git-cas-ref = cmd/git-cas-ref.c $(wildcard cmd/cas-ref-*.c)
+cmd_git-interlock = cmd/git-interlock.c $(wildcard cmd/interlock-*.c)
 cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow*.c)
 cmd_git-worktree-claim = cmd/git-worktree-claim.c $(wildcard cmd/claim-*.c)
 cmd_git-worktree-reap = cmd/git-worktree-reap.c $(wildcard cmd/reap-*.c)
