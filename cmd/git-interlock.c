@@ -13,6 +13,7 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"hook", interlock_hook, "what the installed hooks ask"},
 	{NULL, NULL, NULL},
 };
 

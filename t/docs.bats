@@ -180,6 +180,7 @@ settings() {
 	ttl              GIT_INTERLOCK_TTL                soon
 	grace            GIT_INTERLOCK_GRACE              soon
 	clean            GIT_INTERLOCK_CLEAN              some
+	autoSave         GIT_INTERLOCK_AUTO_SAVE          perhaps
 	TABLE
 }
 
@@ -225,7 +226,7 @@ plain_repo() {
     local name variable bad
     while read -r name variable bad; do
         case $name in
-            allowHome) must env "$variable=" git shadow-commit ;;
+            allowHome | autoSave) must env "$variable=" git shadow-commit ;;
             *) must_exit 129 env "$variable=" git shadow-commit ;;
         esac
     done < <(settings)

@@ -24,6 +24,7 @@ int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
 		.ttl = (int64_t)24 * 3600 * 1000,
 		.grace = 5000,
 		.log_all_ref_updates = -1,
+		.auto_save = true,
 		.file_mode = true,
 		.trust_ctime = true,
 	};
@@ -89,6 +90,8 @@ static int take_pool(struct gitconf *conf, const char *name, const char *value, 
 		return duration_parse(value, what, &conf->ttl, fail);
 	if (!strcmp(name, "grace"))
 		return duration_parse(value, what, &conf->grace, fail);
+	if (!strcmp(name, "autosave"))
+		return bool_parse(value, what, &conf->auto_save, fail);
 	if (!strcmp(name, "clean"))
 		return take_clean(&conf->clean_all, value, what, fail);
 	if (strcmp(name, "pooldir") != 0)
@@ -393,6 +396,7 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		{"GIT_INTERLOCK_TTL", "ttl"},
 		{"GIT_INTERLOCK_GRACE", "grace"},
 		{"GIT_INTERLOCK_CLEAN", "clean"},
+		{"GIT_INTERLOCK_AUTO_SAVE", "autosave"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
