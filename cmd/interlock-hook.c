@@ -47,13 +47,12 @@ static int cannot_judge(const char *hook, const struct fail *fail)
 /* ---- reference-transaction -------------------------------------------------------------- */
 
 /*
- * Walks the first parents of `from` down to what `present` has as well. Does that end in
- * `present` itself? Else `start` is the last commit before the end, or before a segment's
- * root: the first of its segment. (The root is one commit for all chains, so that `present`
- * mostly has it as well.) git walks, because the new value may be any commit at all.
+ * Goes down the first parents of `from` to the last commit that `present` does not have;
+ * zero when there is none. The root of all segments is passed over: when `present` is no
+ * checkpoint it does not have that. git walks, because `from` may be any commit at all.
  */
 static int walk_down(struct repo *repo, const struct oid *from, const struct oid *present,
-		     bool *met, struct oid *start, struct fail *fail)
+		     struct oid *last, struct fail *fail)
 {
 	size_t len = 2 * hash_size(repo->algo);
 	struct spawn cmd = SPAWN_INIT;
@@ -61,25 +60,18 @@ static int walk_down(struct repo *repo, const struct oid *from, const struct oid
 	char hex[OID_HEX_MAX + 1];
 	struct oid oid, root;
 
-	*met = false;
-	oid_zero(repo->algo, start);
+	oid_zero(repo->algo, last);
 	commit_segment_root(repo->algo, &content, &root);
 	argv_push(&cmd.env, "GIT_NO_REPLACE_OBJECTS=1");
 	repo_git(repo, &cmd);
-	argv_push_all(&cmd.argv, "rev-list", "--first-parent", "--boundary", oid_hex(from, hex),
-		      "--not", NULL);
+	argv_push_all(&cmd.argv, "rev-list", "--first-parent", oid_hex(from, hex), "--not", NULL);
 	argv_push(&cmd.argv, oid_hex(present, hex));
 	spawn_capture(&cmd, &out, fail);
 	for (const char *p = out.data; fail->kind == 0 && *p; p += len, p += *p == '\n') {
-		bool edge = *p == '-';
-
-		p += edge;
 		if (strcspn(p, "\n") != len || !oid_parse(repo->algo, p, len, &oid))
 			fail_set(fail, FAIL_FATAL, "git rev-list: unexpected answer");
-		else if (edge)
-			*met = *met || oid_equal(&oid, present);
 		else if (!oid_equal(&oid, &root))
-			*start = oid;
+			*last = oid;
 	}
 	spawn_release(&cmd);
 	bytes_release(&out);
@@ -91,23 +83,25 @@ static int walk_down(struct repo *repo, const struct oid *from, const struct oid
 static int find_descent(struct odb *odb, const struct oid *value, const struct oid *present,
 			enum guard_descent *descent, struct fail *fail)
 {
-	struct oid from = *value, start;
-	bool met = false;
+	struct oid from = *value, last;
 
+	*descent = DESCENT_NO;
 	/* A commit names only what was there before it, so this ends. */
-	while (!met && walk_down(odb->repo, &from, present, &met, &start, fail) == 0 && !met) {
+	while (walk_down(odb->repo, &from, present, &last, fail) == 0 && !oid_is_zero(&last)) {
 		struct checkpoint cp = CHECKPOINT_INIT;
+		bool starts;
 
-		if (!oid_is_zero(&start))
-			checkpoint_read(odb, &start, &cp, fail);
-		from = cp.previous;
+		checkpoint_read(odb, &last, &cp, fail);
+		starts = cp.segment && cp.number == 1;
+		from = starts ? cp.previous : cp.first_parent;
 		checkpoint_release(&cp);
-		if (fail->kind || oid_is_zero(&start) || oid_is_zero(&from))
+		if (fail->kind)
 			break;
-		met = oid_equal(&from, present);
+		if (!oid_is_zero(&from) && oid_equal(&from, present))
+			*descent = DESCENT_YES;
+		if (*descent == DESCENT_YES || !starts || oid_is_zero(&from))
+			break;
 	}
-	if (fail->kind == 0)
-		*descent = met ? DESCENT_YES : DESCENT_NO;
 	return fail->kind;
 }
 

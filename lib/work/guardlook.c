@@ -182,7 +182,7 @@ static bool resolve_packed(int common, struct bytes *path)
 		const char *slash;
 
 		if (n < 0)
-			return errno == EINVAL;
+			return errno == EINVAL || errno == ENOENT; /* a file, or nothing */
 		if (n == sizeof(target))
 			return false;
 		slash = strrchr(path->data, '/');
