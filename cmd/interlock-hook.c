@@ -199,54 +199,7 @@ done:
 	return status;
 }
 
-/* ---- automatic saves ---------------------------------------------------------------------- */
-
-/*
- * The save itself is that of git shadow-commit, which this process becomes: a save under
- * a guard of its own, that never fails and ends in time, and that renews a lease.
- */
-static int save(const char *hook)
-{
-	struct argv argv = ARGV_INIT;
-	char exe[PATH_MAX];
-	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
-	char *slash;
-
-	if (null >= 0)
-		dup2(null, STDOUT_FILENO);
-	argv_push_all(&argv, "git-shadow-commit", "save", "--best-effort", "--quiet",
-		      "--no-progress", "-m", hook, NULL);
-	exe[len > 0 ? len : 0] = '\0';
-	slash = strrchr(exe, '/');
-	if (slash) {
-		char *path = mem_printf("%.*s%s", (int)(slash + 1 - exe), exe, argv.items[0]);
-
-		execv(path, argv.items);
-		free(path);
-	}
-	execvp(argv.items[0], argv.items);
-	argv_release(&argv);
-	status_say("interlock: %s: git-shadow-commit cannot be started: %s", hook, strerror(errno));
-	return STATUS_OK;
-}
-
-/* One that cannot be opened is git's to complain of: it goes on (G5). */
-static int save_if_wanted(int argc, char **argv)
-{
-	struct fail fail = FAIL_INIT;
-	struct repo repo;
-	bool wanted;
-
-	(void)argc;
-	wanted = repo_open(&repo, REPO_WORK_TREE, &fail) == 0 && repo.conf.auto_save;
-	repo_close(&repo);
-	if (fail.kind && fail.kind != FAIL_UNSUPPORTED)
-		status_say("interlock: %s: %s; no checkpoint is saved", argv[0], fail.message);
-	return wanted ? save(argv[0]) : STATUS_OK;
-}
-
-/* ---- pre-commit ------------------------------------------------------------------------------ */
+/* ---- a rebase under way -------------------------------------------------------------------- */
 
 /* "refs/heads/x" in rebase-merge/head-name or rebase-apply/head-name; NULL. The caller frees. */
 static char *rebased_branch(int git_dir)
@@ -266,6 +219,77 @@ static char *rebased_branch(int git_dir)
 	}
 	return NULL;
 }
+
+/* ---- automatic saves ---------------------------------------------------------------------- */
+
+/*
+ * The save itself is that of git shadow-commit, which this process becomes: a save under
+ * a guard of its own, that never fails and ends in time, and that renews a lease.
+ */
+static int save(const char *hook, const char *chain)
+{
+	struct argv argv = ARGV_INIT;
+	char exe[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+	char *slash;
+
+	if (null >= 0)
+		dup2(null, STDOUT_FILENO);
+	argv_push_all(&argv, "git-shadow-commit", "save", "--best-effort", "--quiet",
+		      "--no-progress", "-m", hook, NULL);
+	if (chain)
+		argv_push_all(&argv, "--ref", chain, NULL);
+	exe[len > 0 ? len : 0] = '\0';
+	slash = strrchr(exe, '/');
+	if (slash) {
+		char *path = mem_printf("%.*s%s", (int)(slash + 1 - exe), exe, argv.items[0]);
+
+		execv(path, argv.items);
+		free(path);
+	}
+	execvp(argv.items[0], argv.items);
+	argv_release(&argv);
+	status_say("interlock: %s: git-shadow-commit cannot be started: %s", hook, strerror(errno));
+	return STATUS_OK;
+}
+
+/*
+ * A rebase by `git am` calls post-rewrite before it puts HEAD back on the branch. Once it has
+ * stopped on its way it says which branch that is, and the checkpoint belongs to that one's
+ * chain. NULL: to the chain that HEAD says, which is that of the detached HEAD then.
+ */
+static char *chain_of_rebase(struct repo *repo, struct fail *fail)
+{
+	int git_dir = file_open_dir(AT_FDCWD, repo->git_dir, fail);
+	char *branch = git_dir < 0 ? NULL : rebased_branch(git_dir);
+	char *chain = branch ? checkpoint_ref_of(repo, branch) : NULL;
+
+	if (git_dir >= 0)
+		close(git_dir);
+	free(branch);
+	return chain;
+}
+
+/* One that cannot be opened is git's to complain of: it goes on (G5). */
+static int save_if_wanted(UNUSED int argc, char **argv)
+{
+	bool rewritten = !strcmp(argv[0], "post-rewrite");
+	struct fail fail = FAIL_INIT;
+	char *chain = NULL;
+	struct repo repo;
+	bool wanted;
+
+	wanted = repo_open(&repo, REPO_WORK_TREE, &fail) == 0 && repo.conf.auto_save;
+	if (wanted && rewritten)
+		chain = chain_of_rebase(&repo, &fail);
+	repo_close(&repo);
+	if (fail.kind && fail.kind != FAIL_UNSUPPORTED)
+		status_say("interlock: %s: %s; no checkpoint is saved", argv[0], fail.message);
+	return wanted ? save(argv[0], chain) : STATUS_OK;
+}
+
+/* ---- pre-commit ------------------------------------------------------------------------------ */
 
 static bool work_is_locked(const struct slot *slot)
 {

@@ -66,6 +66,9 @@ void checkpoint_release(struct checkpoint *cp);
 /* The chain of this worktree and branch; the caller frees. */
 int checkpoint_ref(struct repo *repo, char **name, struct fail *fail);
 
+/* The chain of this worktree and that branch ("refs/heads/x"; NULL: detached); the caller frees. */
+char *checkpoint_ref_of(const struct repo *repo, const char *branch);
+
 /*
  * A chain given with --ref: "refs/..." in full, or the part behind refs/shadow/.
  * FAIL_USAGE for what is not a ref or belongs to people (heads, tags, remotes ...).
