@@ -9,11 +9,13 @@
 #include "argv.h"
 #include "checkpoint.h"
 #include "guardlook.h"
+#include "ledger.h"
+#include "newtree.h"
 #include "operation.h"
 #include "pool.h"
 #include "ref.h"
-#include "rev.h"
 #include "spawn.h"
+#include "worktree.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -402,6 +404,47 @@ static int pre_commit(int argc, char **argv)
 	return status == STATUS_OK ? save_if_wanted(argc, argv) : status;
 }
 
+/* ---- post-checkout --------------------------------------------------------------------------- */
+
+static void log_worktree(struct repo *repo, const struct newtree *newtree)
+{
+	struct fail ignored = FAIL_INIT;
+	struct ledger_event line = {.event = newtree->mended.len ? "worktree-mended"
+								 : "worktree-added",
+				    .slot = newtree->id,
+				    .reason = newtree->mended.len ? newtree->mended.data : NULL};
+
+	ledger_append(repo, &line, LEDGER_WAIT, &ignored);
+}
+
+/* git's answer does not depend on it: the worktree is there. */
+static int post_checkout(int argc, char **argv)
+{
+	struct fail fail = FAIL_INIT;
+	struct newtree newtree;
+	struct repo repo;
+	int here = -1;
+
+	if (argc < 3 || !guard_is_zero(argv[1], strlen(argv[1])) ||
+	    guard_is_zero(argv[2], strlen(argv[2])))
+		return STATUS_OK;
+	if (newtree_mend(argv[2], &newtree, &fail) == 0 &&
+	    (here = file_open_dir(AT_FDCWD, ".", &fail)) >= 0) {
+		if (worktree_enter(here, &repo, &fail) == 0 &&
+		    newtree_finish(&repo, repo.conf.lock_worktrees, &newtree, &fail) == 0)
+			log_worktree(&repo, &newtree);
+		repo_close(&repo);
+		close(here);
+	}
+	if (newtree.mended.len)
+		status_say("interlock: %s: a prune had damaged the new worktree; made again: %s",
+			   argv[0], newtree.mended.data);
+	if (fail.kind)
+		status_say("interlock: %s: %s", argv[0], fail.message);
+	newtree_release(&newtree);
+	return STATUS_OK;
+}
+
 /* ---- the hooks ------------------------------------------------------------------------------- */
 
 static const struct {
@@ -410,6 +453,7 @@ static const struct {
 } hooks[] = {
 	{"reference-transaction", reference_transaction},
 	{"pre-commit", pre_commit},
+	{"post-checkout", post_checkout},
 	{"post-commit", save_if_wanted},
 	{"post-merge", save_if_wanted},
 	{"post-rewrite", save_if_wanted},

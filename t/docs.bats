@@ -181,6 +181,7 @@ settings() {
 	grace            GIT_INTERLOCK_GRACE              soon
 	clean            GIT_INTERLOCK_CLEAN              some
 	autoSave         GIT_INTERLOCK_AUTO_SAVE          perhaps
+	lockWorktrees    GIT_INTERLOCK_LOCK_WORKTREES     perhaps
 	TABLE
 }
 
@@ -226,7 +227,7 @@ plain_repo() {
     local name variable bad
     while read -r name variable bad; do
         case $name in
-            allowHome | autoSave) must env "$variable=" git shadow-commit ;;
+            allowHome | autoSave | lockWorktrees) must env "$variable=" git shadow-commit ;;
             *) must_exit 129 env "$variable=" git shadow-commit ;;
         esac
     done < <(settings)

@@ -601,3 +601,108 @@ all_checkpoints() { git rev-list --glob='refs/shadow/*' --grep=^Shadow-Base | gr
     : >.git/interlock/locks
     must git commit -q --allow-empty -m x
 }
+
+# ---- post-checkout ------------------------------------------------------------------------------
+
+# Ours after a stand-in for a prune that strikes between git's last step and the hook.
+damage_first() { # <shell command, in the new worktree; $admin is its admin directory>
+    cat >.git/hooks/post-checkout <<-HOOK
+	#!/bin/sh
+	admin=\$(git rev-parse --absolute-git-dir)
+	$1
+	exec "$BIN/hooks/post-checkout" "\$@"
+	HOOK
+    rm -f .git/hooks/post-checkout.ours
+    chmod +x .git/hooks/post-checkout
+}
+assert_whole() { # <worktree> <branch or "detached">
+    assert_clean_tree "$1"
+    assert_equal "$(git -C "$1" symbolic-ref -q --short HEAD || echo detached)" "$2"
+    assert_equal "$(git -C "$1" rev-parse HEAD)" "$(git rev-parse HEAD)"
+    assert_match "$(git worktree list --porcelain)" "worktree $(realpath "$1")
+HEAD $(git rev-parse HEAD)"
+    assert_no_match "$(git worktree list --porcelain)" '(prunable|locked)'
+}
+assert_clean_tree() {
+    assert_equal "$(git -C "$1" status --porcelain)" '' "status of $1"
+}
+
+@test "post-checkout: a worktree that a prune has damaged is made whole" {
+    make_repo
+    # Nothing happened.
+    use_hooks post-checkout
+    must git worktree add ../fine
+    assert_no_match "$stderr" interlock
+    assert_whole ../fine fine
+    rm .git/hooks/post-checkout
+    damage_first 'rm -rf "$admin"'
+    must git worktree add ../gone
+    assert_match "$stderr" 'made again: gitdir, commondir, HEAD, index'
+    assert_whole ../gone gone
+    must git worktree add -b topic ../other
+    assert_match "$stderr" 'made again: gitdir, commondir, HEAD \(detached\), index'
+    assert_whole ../other detached
+    damage_first 'rm "$admin/gitdir" "$admin/index"'
+    must git worktree add -b work ../half
+    assert_match "$stderr" 'made again: gitdir, index'
+    assert_whole ../half work
+    damage_first 'rm -rf "$(dirname "$admin")"'
+    must git worktree add --detach ../last
+    assert_whole ../last detached
+    fsck
+    assert_equal "$(grep -c worktree-mended .git/interlock/ledger)" 4
+}
+
+@test "post-checkout: an admin directory that is somebody else's by now is left alone" {
+    make_repo
+    damage_first 'echo /elsewhere/.git >"$admin/gitdir"; mkdir -p ../another; git -C ../another init -q
+        echo "$(realpath ../another)/.git" >"$admin/gitdir"'
+    must git worktree add ../mine
+    assert_match "$stderr" 'belongs to another worktree now'
+    assert_file .git/worktrees/mine/gitdir "$(realpath ../another)/.git"
+}
+
+@test "post-checkout: an ordinary checkout, a clone and an orphan are none of its business" {
+    requires strace
+    make_repo
+    use_hooks post-checkout
+    strace -f -o trace .git/hooks/post-checkout "$(git rev-parse HEAD)" "$(git rev-parse HEAD)" 1
+    assert_equal "$(grep -cE ' execve\(' trace)" 1
+    strace -f -o trace .git/hooks/post-checkout "$(printf '%040d' 0)" "$(git rev-parse HEAD)" 1
+    assert_equal "$(grep -cE ' execve\(' trace)" 1
+    must git switch -q -c x
+    assert_absent .git/interlock/ledger
+}
+
+@test "post-checkout: interlock.lockWorktrees" {
+    make_repo
+    use_hooks post-checkout
+    git config interlock.lockWorktrees true
+    must git worktree add ../kept
+    assert_match "$(git worktree list --porcelain)" 'locked kept by interlock.lockWorktrees'
+    rm -r ../kept
+    git worktree prune
+    [ -d .git/worktrees/kept ] || flunk 'it was pruned'
+    git worktree unlock ../kept
+    must env GIT_INTERLOCK_LOCK_WORKTREES=false git worktree add ../loose
+    assert_equal "$(git worktree list --porcelain | grep -c ^locked)" 0
+}
+
+@test "post-checkout: git worktree add beside a loop of prunes" {
+    make_repo
+    use_hooks post-checkout
+    local i failed=0
+    bg sh -c 'while :; do git worktree prune; done'
+    for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        if git worktree add -q "../race-$i" 2>>err; then
+            assert_whole "../race-$i" "race-$i"
+        else
+            failed=$((failed + 1))
+        fi
+    done
+    echo "git itself gave up $failed times: $(cat err)"
+    git worktree prune
+    for i in ../race-*; do
+        [ ! -e "$i/.git" ] || git -C "$i" rev-parse HEAD
+    done
+}

@@ -90,6 +90,8 @@ static int take_pool(struct gitconf *conf, const char *name, const char *value, 
 		return duration_parse(value, what, &conf->ttl, fail);
 	if (!strcmp(name, "grace"))
 		return duration_parse(value, what, &conf->grace, fail);
+	if (!strcmp(name, "lockworktrees"))
+		return bool_parse(value, what, &conf->lock_worktrees, fail);
 	if (!strcmp(name, "autosave"))
 		return bool_parse(value, what, &conf->auto_save, fail);
 	if (!strcmp(name, "clean"))
@@ -397,6 +399,7 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		{"GIT_INTERLOCK_GRACE", "grace"},
 		{"GIT_INTERLOCK_CLEAN", "clean"},
 		{"GIT_INTERLOCK_AUTO_SAVE", "autosave"},
+		{"GIT_INTERLOCK_LOCK_WORKTREES", "lockworktrees"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {

@@ -34,6 +34,8 @@ struct gitconf {
 	int64_t grace;	/* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
 			 */
 	bool clean_all; /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
+	bool lock_worktrees; /* lockWorktrees / GIT_INTERLOCK_LOCK_WORKTREES: what git adds stays
+			      locked */
 	bool auto_save; /* autoSave / GIT_INTERLOCK_AUTO_SAVE, true: the hooks save checkpoints */
 
 	/* git's own, as git would see them */

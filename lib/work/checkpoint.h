@@ -39,7 +39,7 @@ struct checkpoint {
 	struct oid previous;	 /* Shadow-Previous: the tip of the segment before */
 	struct oid base;	 /* the commit that HEAD named; zero when it was unborn */
 	struct oid index;	 /* Shadow-Index: the commit that keeps the staged content */
-	struct oid operation; /* Shadow-Operation: the commit that keeps an unfinished one */
+	struct oid operation;	 /* Shadow-Operation: the commit that keeps an unfinished one */
 	struct oid first;	 /* first checkpoint of the segment; its own id in that one */
 	char *session;		 /* NULL when none was given */
 	char *worktree;		 /* Shadow-Worktree: which birth of which worktree */
