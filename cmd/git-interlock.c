@@ -13,6 +13,7 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"run", interlock_run, "run a command that no peer is running"},
 	{NULL, NULL, NULL},
 };
 

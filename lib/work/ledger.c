@@ -41,6 +41,7 @@ static void format_line(const struct ledger_event *event, struct bytes *line)
 	json_object_set_new(object, "event", text_value(event->event));
 	json_object_set_new(object, "slot", text_value(event->slot));
 	json_object_set_new(object, "lease", text_value(event->lease));
+	json_object_set_new(object, "mutex", text_value(event->mutex));
 	json_object_set_new(object, "pid", json_integer(getpid()));
 	json_object_set_new(object, "ref", text_value(event->ref));
 	json_object_set_new(object, "session", text_value(event->session));

@@ -26,7 +26,8 @@ struct ledger_event {
 	const char *ref;   /* these may be NULL */
 	const char *session;
 	const char *slot;
-	const char *lease;
+	const char *lease; /* or the id of a run under a mutex */
+	const char *mutex;
 	const char *reason;
 };
 
