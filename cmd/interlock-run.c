@@ -193,7 +193,7 @@ int interlock_run(int argc, char **argv)
 	}
 	if (fail.kind) {
 		status = status_report(INTERLOCK_COMMAND " run", &fail);
-		if (o.refusal >= 0)
+		if (o.refusal >= 0 && o.refusal <= 255)
 			status = (int)o.refusal;
 	}
 	return status;

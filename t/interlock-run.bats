@@ -267,8 +267,10 @@ runs() { find .git/interlock/runs -type f 2>/dev/null; }
     must_exit 128 strace -qq -o trace -e trace=flock -e inject=flock:error=ENOLCK:when=1 \
         git-interlock run --mutex tick -- touch ran
     assert_match "$stderr" "^fatal: lock 'mutex-tick': No locks available"
-    must_exit 128 strace -qq -o trace -e trace=openat \
-        -P "$PWD/.git/interlock/locks/mutex-tick" -e inject=openat:error=EACCES \
+    local nth
+    must strace -qq -o trace -e trace=openat git-interlock run --mutex tick -- true
+    nth=$(grep -n '"mutex-tick"' trace | head -n 1 | cut -d: -f1)
+    must_exit 128 strace -qq -o trace -e trace=openat -e inject=openat:error=EACCES:when="$nth" \
         git-interlock run --mutex tick -- touch ran
     assert_match "$stderr" "^fatal: open 'mutex-tick': Permission denied"
     assert_absent ran
