@@ -34,7 +34,7 @@ names() { git interlock events --json 2>/dev/null | json event | paste -sd' '; }
     must git interlock events
     assert_match "${lines[0]}" '^20[0-9-]{8}T[0-9:]{8}Z start +[0-9]+ +tick: true$'
     assert_match "${lines[1]}" '^20[0-9-]{8}T[0-9:]{8}Z finish +[0-9]+ +tick: status 0$'
-    assert_match "$output" 'claim +[0-9]+ +default-1'
+    assert_match "$output" 'birth +[0-9]+ +default-1'
     must git interlock events --json
     assert_equal "$(json v event mutex slot <<<"${lines[0]}" | paste -sd' ')" '1 start tick null'
     must_exit 129 git interlock events more
@@ -143,20 +143,20 @@ has_seen() { [ "$(json event <seen | paste -sd' ')" = "$1" ]; }
     must git interlock run -- true
     assert_equal "$(names)" 'one two start finish'
     assert_equal "$(wc -l <$L.old)" 2
-    # What was set aside stays until it is as old, too.
+    # What was set aside stays until nothing was written to it for as long.
+    touch $L.old
     event 2026-01-05T00:00:00Z early >$L
     must git interlock run -- true
-    assert_equal "$(names)" 'early start finish'
+    assert_equal "$(names)" 'one two early start finish'
     touch -d '2026-01-02' $L.old
-    event 2026-01-02T00:00:00Z later >$L.old
-    touch $L.old
     must git interlock run -- true
-    assert_equal "$(names)" 'later early start finish start finish'
+    assert_equal "$(names)" 'early start finish start finish'
     touch -d '2026-01-02' $L.old
+    event 2026-01-06T00:00:00Z later >$L
     must env GIT_INTERLOCK_LEDGER_KEEP=never git interlock run -- true
-    assert_equal "$(wc -l <$L.old)" 1
+    assert_equal "$(names)" 'early start finish later start finish'
     must git interlock run -- true
-    assert_equal "$(names)" 'early start finish start finish start finish start finish'
+    assert_equal "$(names)" 'later start finish start finish'
     # The setting, and the variable before it.
     touch -d '2 hours ago' $L.old
     event "$(date -u -d '2 hours ago' +%FT%TZ)" hour >$L

@@ -289,6 +289,39 @@ void ledger_read_close(struct ledger_reader *reader)
 /* ---- waiting ------------------------------------------------------------------------------------
  */
 
+#define ARRIVALS (IN_CREATE | IN_MOVED_TO | IN_ONLYDIR)
+
+static int watch_common(struct ledger_reader *reader, struct fail *fail)
+{
+	reader->common = inotify_add_watch(reader->watch, reader->repo->common_dir, ARRIVALS);
+	return reader->common < 0 ? fail_errno(fail, "watch '%s'", reader->repo->common_dir) : 0;
+}
+
+/*
+ * The folder's own end is not told for as long as we have a file of it open. So the folder
+ * above is watched, too, while there is no ledger: first that one, then ours, and what
+ * is made in between is seen.
+ */
+static int watch_folders(struct ledger_reader *reader, const char *folder, struct fail *fail)
+{
+	bool there = faccessat(reader->repo->common_fd, "interlock/" LEDGER_FILE, F_OK,
+			       AT_SYMLINK_NOFOLLOW) == 0;
+
+	if (!there && watch_common(reader, fail) < 0)
+		return fail->kind;
+	if (inotify_add_watch(reader->watch, folder, ARRIVALS | IN_MODIFY | IN_DELETE) < 0) {
+		if (errno != ENOENT)
+			return fail_errno(fail, "watch '%s'", folder);
+		/* Gone since: whoever makes it again is seen, or has been by who looks next. */
+		if (there && watch_common(reader, fail) == 0)
+			inotify_add_watch(reader->watch, folder, ARRIVALS | IN_MODIFY | IN_DELETE);
+	} else if (there && reader->common >= 0) {
+		inotify_rm_watch(reader->watch, reader->common);
+		reader->common = -1;
+	}
+	return fail->kind;
+}
+
 int ledger_watch(struct ledger_reader *reader, struct fail *fail)
 {
 	char *folder = mem_printf("%s/interlock", reader->repo->common_dir);
@@ -298,26 +331,12 @@ int ledger_watch(struct ledger_reader *reader, struct fail *fail)
 		reader->watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 	if (reader->watch < 0) {
 		fail_errno(fail, "watch the ledger");
-		goto done;
-	}
-	/* What they say is not needed: the files are there, or they are not. */
-	while (read(reader->watch, events, sizeof(events)) > 0)
-		;
-	if (inotify_add_watch(reader->watch, folder,
-			      IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_ONLYDIR) >= 0) {
-		if (reader->common >= 0)
-			inotify_rm_watch(reader->watch, reader->common);
-		reader->common = -1;
-	} else if (errno == ENOENT) {
-		/* Somebody may make it just now: it is there, then, when we look. */
-		reader->common = inotify_add_watch(reader->watch, reader->repo->common_dir,
-						   IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
-		if (reader->common < 0)
-			fail_errno(fail, "watch '%s'", reader->repo->common_dir);
 	} else {
-		fail_errno(fail, "watch '%s'", folder);
+		/* What they say is not needed: the files are there, or they are not. */
+		while (read(reader->watch, events, sizeof(events)) > 0)
+			;
+		watch_folders(reader, folder, fail);
 	}
-done:
 	free(folder);
 	return fail->kind ? fail->kind : reader->watch;
 }
