@@ -14,6 +14,7 @@ struct verb {
 
 static const struct verb verbs[] = {
 	{"run", interlock_run, "run a command that no peer is running"},
+	{"status", interlock_status, "who holds what"},
 	{"events", interlock_events, "what happened: the ledger"},
 	{NULL, NULL, NULL},
 };

@@ -110,7 +110,7 @@ verbs_agree() { # <command> <sections> <verb>...
 }
 
 @test "docs: every option of git interlock is in the manual" {
-    verbs_agree interlock $'RUN\nEVENTS' run events
+    verbs_agree interlock $'RUN\nSTATUS\nEVENTS' run status events
 }
 
 @test "docs: the manual knows the verbs that the command has" {
@@ -682,6 +682,14 @@ odd_path() {
     assert_equal "$(keys <<<"$output")" "$(documented_keys REAP 1)"
     must git worktree-reap rescued --json
     assert_equal "$(keys <<<"$output")" "$(documented_keys RESCUED 1)"
+}
+
+@test "JSON: status has the keys of the manual" {
+    plain_repo
+    must git worktree-claim -q
+    must git interlock run -- git interlock status --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys STATUS 1 2 3)"
+    assert_equal "$(json kind <<<"$output" | paste -sd' ')" 'slot run store'
 }
 
 @test "JSON: events have the keys of the manual, also those of a line without them" {
