@@ -601,6 +601,26 @@ held_flock() {
     holds refs/heads/topic "$B"
 }
 
+@test "D18: packed-refs.lock of a killed delete, which no later swap meets, goes with expire or reap" {
+    requires strace
+    make_commits
+    local how
+    for how in 'git-shadow-commit expire --keep 1' git-worktree-reap; do
+        git update-ref refs/x/a "$A"
+        # git's last unlink: the ref is gone, and its lock.
+        try strace -f -o trace -e trace=unlink -e inject=unlink:signal=KILL:when=4 \
+            git-cas-ref --delete refs/x/a "$A"
+        [ -e .git/packed-refs.lock ]
+        must git-cas-ref refs/x/a "$B" ''
+        [ -e .git/packed-refs.lock ]
+        [ "$how" != git-worktree-reap ] || sleep 1.1 # it does not wait until that is old enough
+        must $how
+        no_debris
+        git pack-refs --all
+        git update-ref -d refs/x/a
+    done
+}
+
 @test "D18: git that was killed under us leaves locks that are healed within seconds" {
     requires ptrace
     use_engine git

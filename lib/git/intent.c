@@ -355,37 +355,56 @@ static bool heal_listed(const struct bytes *text, const struct stat *intent)
 	return finished;
 }
 
-/* Heals one git intent if its writer is dead. */
-static void heal_by_git(int dir, const char *file)
+/* Heals one git intent if its writer is dead. False while a lock of it is too young to judge. */
+static bool heal_by_git(int dir, const char *file)
 {
 	struct fail ignored = FAIL_INIT;
 	struct bytes text = BYTES_INIT;
 	struct stat st;
+	bool finished = true;
 	int fd = try_flock(dir, file);
 
 	if (fd < 0)
-		return;
+		return true;
 	if (fstat(fd, &st) == 0 && file_read_fd(fd, file, LISTING_LIMIT, &text, &ignored) == 0) {
 		/* Empty: its writer died before it wrote a word. Another version: not for us. */
 		bool known =
 			text.len >= strlen(HEADER) && !memcmp(text.data, HEADER, strlen(HEADER));
 
-		if (!text.len || (known && heal_listed(&text, &st)))
+		finished = !known || heal_listed(&text, &st);
+		if (!text.len || (known && finished))
 			unlinkat(dir, file, 0);
 	}
 	close(fd);
 	bytes_release(&text);
+	return finished;
 }
 
-static void sweep(int dir)
+static bool sweep(int dir)
 {
 	struct fail ignored = FAIL_INIT;
 	struct bytes names = BYTES_INIT;
+	bool finished = true;
 
 	file_each_name(dir, &names, &ignored);
 	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
-		heal_by_git(dir, p);
+		finished = heal_by_git(dir, p) && finished;
 	bytes_release(&names);
+	return finished;
+}
+
+void git_intents_heal(struct repo *repo, bool wait)
+{
+	struct fail ignored = FAIL_INIT;
+	int dir = repo_state_dir(repo, "git", &ignored);
+
+	if (dir < 0)
+		return;
+	if (!sweep(dir) && wait) {
+		clock_sleep(SETTLED_MS);
+		sweep(dir);
+	}
+	close(dir);
 }
 
 int git_intent_begin(struct repo *repo, const struct bytes *text, struct git_intent *intent,

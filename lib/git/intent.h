@@ -75,6 +75,12 @@ void git_intent_end(struct git_intent *intent);
 void git_intent_leave(struct git_intent *intent);
 
 /*
+ * Removes what dead writers left that nobody has met yet (packed-refs.lock stands in the
+ * way of git's own pack-refs too). `wait`: a second, when something is too young to judge.
+ */
+void git_intents_heal(struct repo *repo, bool wait);
+
+/*
  * A lock stands in the way: removes it if it can be proved to be a dead writer's
  * of ours. `own_key` is the key of a per-ref flock that the caller holds, or NULL.
  * True when it is gone.

@@ -3,6 +3,7 @@
 
 #include "checkpoint.h"
 #include "clock.h"
+#include "intent.h"
 #include "oidset.h"
 #include "pack.h"
 #include "packdir.h"
@@ -576,5 +577,6 @@ static int heal_ref(void *arg, const char *name, UNUSED const struct oid *oid,
 
 int expire_sweep(struct repo *repo, struct fail *fail)
 {
+	git_intents_heal(repo, true);
 	return ref_each(repo, "refs/shadow/", heal_ref, repo, fail);
 }

@@ -3,6 +3,7 @@
 
 #include "birth.h"
 #include "clock.h"
+#include "intent.h"
 #include "ledger.h"
 #include "lock.h"
 #include "slottree.h"
@@ -343,6 +344,8 @@ static void sweep(struct repo *repo, const struct reap_options *options, struct 
 		close(dir);
 	slots_release(&slots);
 	fail_clear(&ignored);
+	if (!options->dry_run)
+		git_intents_heal(repo, false);
 	birth_sweep(repo, options->dry_run, &swept, &ignored);
 	reap->swept += swept;
 }
