@@ -13,6 +13,9 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"run", interlock_run, "run a command that no peer is running"},
+	{"status", interlock_status, "who holds what"},
+	{"events", interlock_events, "what happened: the ledger"},
 	{"hook", interlock_hook, "what the installed hooks ask"},
 	{NULL, NULL, NULL},
 };

@@ -422,7 +422,7 @@ static int post_checkout(int argc, char **argv)
 {
 	struct fail fail = FAIL_INIT;
 	struct newtree newtree;
-	struct repo repo;
+	struct repo repo = {.common_fd = -1, .state_fd = -1};
 	int here = -1;
 
 	if (argc < 3 || !guard_is_zero(argv[1], strlen(argv[1])) ||

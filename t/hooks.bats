@@ -171,6 +171,33 @@ pass_packing() {
     rm .git/packed-refs.lock .git/packed-refs.new
 }
 
+@test "G2: in a linked worktree, a bare repository, and with GIT_DIR set" {
+    guarded_chain
+    git worktree add -q --detach ../linked
+    cd ../linked
+    vetoed git update-ref "$REF" HEAD
+    must git shadow-commit
+    vetoed git update-ref -d "$(shadow_ref)"
+    must git pack-refs --all
+    cd ..
+    export GIT_DIR=repo/.git
+    vetoed git update-ref "$REF" "$T1"
+    GIT_DIR=$PWD/repo/.git
+    vetoed git update-ref -d "$REF"
+    unset GIT_DIR
+    cd repo/src
+    vetoed git update-ref "$REF" "$T1"
+    cd ../..
+    git clone -q --mirror repo bare.git
+    cd bare.git
+    use_hooks reference-transaction
+    vetoed git update-ref "$REF" "$T1"
+    must git pack-refs --all
+    vetoed git update-ref -d "$REF"
+    # A push that would take it back.
+    vetoed git push -q . "+$T1:$REF"
+}
+
 @test "G2: where packed-refs is a symlink" {
     guarded_chain
     mkdir elsewhere
@@ -517,6 +544,26 @@ not_held() { [ "$(git worktree-claim list --json | json state)" = occupied ]; }
     must_exit 1 "$BIN/hooks/pre-auto-gc"
     assert_match "$stderr" 'a worktree is being made'
     must "$BIN/git-shadow-commit"
+}
+
+@test "pre-auto-gc: git gc --auto beside a save leaves everything for later" {
+    make_repo
+    use_hooks pre-auto-gc
+    git config gc.auto 1
+    local n before
+    # gc counts the loose objects in one folder, and takes that for all.
+    for n in {1..600}; do echo "$n" >"f$n"; done
+    git add . && git commit -q -m many
+    must git shadow-commit
+    before=$(git count-objects -v)
+    hold flock .git/interlock/locks/objects
+    must git gc --auto --quiet
+    assert_match "$stderr" 'gc is put off: a checkpoint is being saved'
+    assert_equal "$(git count-objects -v)" "$before"
+    unhold
+    must git gc --auto --quiet
+    assert_differ "$(git count-objects -v)" "$before"
+    fsck
 }
 
 # ---- the hooks that save -------------------------------------------------------------------------

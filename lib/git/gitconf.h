@@ -31,11 +31,13 @@ struct gitconf {
 	const char *claim_timeout_from; /* which of them said so; NULL: the default */
 	int64_t task_cap; /* ms that the caller may live: GIT_INTERLOCK_TASK_CAP; never */
 	int64_t ttl;	  /* ms; ttl / GIT_INTERLOCK_TTL, 24h: a person's lease */
-	int64_t grace;	/* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
-			 */
-	bool clean_all; /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
-	bool lock_worktrees; /* lockWorktrees / GIT_INTERLOCK_LOCK_WORKTREES: what git adds stays
-			      locked */
+	int64_t grace; /* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
+			*/
+	int64_t run_deadline; /* ms; runDeadline / GIT_INTERLOCK_RUN_DEADLINE, 60m */
+	int64_t ledger_keep;  /* ms; ledgerKeep / GIT_INTERLOCK_LEDGER_KEEP, 30d */
+	bool clean_all;	      /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
+	bool lock_worktrees;  /* lockWorktrees / GIT_INTERLOCK_LOCK_WORKTREES: what git adds stays
+			       locked */
 	bool auto_save; /* autoSave / GIT_INTERLOCK_AUTO_SAVE, true: the hooks save checkpoints */
 
 	/* git's own, as git would see them */
