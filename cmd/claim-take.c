@@ -111,7 +111,8 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 		OPT_NUMBER("owner-pid", &o->owner_pid, "hold it while this process lives"),
 		OPT_FLAG(0, "hold", &o->hold, "hold it until standard input ends"),
 		OPT_DURATION("ttl", &o->ttl, "a lease of this time (default 24h)"),
-		OPT_DURATION("deadline", &o->deadline, "how long the command may run"),
+		OPT_DURATION("deadline", &o->deadline,
+			     "how long the command may run (default: for ever)"),
 		{OPT_KIND_NUMBER, 'E', NULL, &o->refusal, "status",
 		 "exit status of our own refusals"},
 		OPT_FLAG(0, "json", &o->json, "print JSON objects"),
@@ -193,6 +194,8 @@ static char *command_for_people(const struct command *o)
 {
 	struct bytes text = BYTES_INIT;
 
+	if (o->hold)
+		bytes_adds(&text, CLAIM_COMMAND " --hold");
 	for (int i = 0; i < o->run_count && text.len < 200; i++)
 		bytes_addf(&text, "%s%s", i ? " " : "", o->run[i]);
 	return text.len ? bytes_take(&text) : NULL;
@@ -313,7 +316,7 @@ static int run(const struct command *o, struct slot *slot, bool again, struct fa
 
 	life.cwd = slot->path;
 	life.inherit = slot->work;
-	life.time = o->deadline >= 0 ? o->deadline : INT64_MAX;
+	life.time = o->deadline >= 0 ? o->deadline : slot->repo->conf.deadline;
 	life.grace = slot->repo->conf.grace;
 	life.tell = say_line;
 	life.tell_arg = (void *)o;

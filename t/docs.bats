@@ -182,6 +182,7 @@ settings() {
 	claimTimeout     GIT_INTERLOCK_CLAIM_TIMEOUT      soon
 	taskCap          GIT_INTERLOCK_TASK_CAP           soon
 	ttl              GIT_INTERLOCK_TTL                soon
+	deadline         GIT_INTERLOCK_DEADLINE           soon
 	grace            GIT_INTERLOCK_GRACE              soon
 	clean            GIT_INTERLOCK_CLEAN              some
 	runDeadline      GIT_INTERLOCK_RUN_DEADLINE       soon

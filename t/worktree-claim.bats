@@ -198,6 +198,85 @@ new_branch() {
     done
 }
 
+# What git has not finished in a worktree, byte for byte, with what is there of it.
+unfinished() { # <worktree>...
+    local wt dir
+    for wt in "$@"; do
+        dir=$(git -C "$wt" rev-parse --absolute-git-dir)
+        GIT_OPTIONAL_LOCKS=0 git -C "$wt" status --porcelain=v2 --branch
+        find "$dir" \( -path "$dir/interlock" -o -path "$dir/objects" -o -path "$dir/worktrees" \
+            -o -path "$dir/refs" -o -path "$dir/logs" \) -prune \
+            -o -type f -printf '%p %i %T@ ' -exec sha256sum {} \; | sort
+        find "$wt" -name .git -prune -o -type f -printf '%p %i %T@ ' -exec sha256sum {} \; | sort
+    done
+}
+
+@test "A13: somebody's rebase, merge or bisect in progress is diagnosed, and never touched" {
+    make_repo
+    local n wt before where
+    git tag start
+    for n in side topic tested; do
+        git checkout -q -b "$n" start
+        put README "$n"
+        git commit -qam "$n"
+    done
+    git checkout -q main
+    put README main
+    git commit -qam main
+    # In the main worktree, in one of git's, and in a slot: with HEAD on no branch meanwhile.
+    git checkout -q topic
+    refute git rebase -q main >/dev/null 2>&1
+    git worktree add -q ../linked side
+    refute git -C ../linked merge -q main >/dev/null 2>&1
+    git worktree add -q ../tester tested
+    git -C ../tester bisect start tested start >/dev/null 2>&1
+    git -C ../tester checkout -q --detach start
+    must claim -b ours --base main --ttl 1h
+    wt=$output
+    git -C "$wt" reset -q --hard start
+    put "$wt/README" ours
+    git -C "$wt" commit -qam ours
+    refute git -C "$wt" rebase -q main >/dev/null 2>&1
+    where="$PWD ../linked ../tester $wt"
+    # shellcheck disable=SC2086 # words
+    before=$(unfinished $where)
+
+    # Naive: no HEAD is on it, so it can be had.
+    must_exit 75 claim -B topic
+    assert_match "$stderr" "branch 'topic' is being rebased or bisected at '$PWD'"
+    must_exit 75 claim -B tested
+    assert_match "$stderr" "branch 'tested' is being rebased or bisected at '.*/tester'"
+    must_exit 75 claim -B side
+    assert_match "$stderr" "branch 'side' is checked out at '.*/linked'"
+    must_exit 75 claim -B ours
+    assert_match "$stderr" 'default-1'
+    # A person who stands in one of them gets a slot of their own, and no base that is half done.
+    must claim --base start
+    assert_clean "$output"
+    must claim release "$output"
+    must git -C ../linked worktree-claim --max 2
+    must claim release "$output"
+    for n in ../linked ../tester; do
+        must_exit 1 claim release "$n"
+        must git worktree-reap --remove --prune "$n"
+    done
+    must_exit 1 claim release .
+    must_exit 1 git worktree-reap --remove --prune .
+    must git worktree-reap --remove --prune
+    # shellcheck disable=SC2086
+    assert_equal "$(unfinished $where)" "$before"
+
+    # Each goes on as if nothing had been.
+    put README both
+    git add README
+    GIT_EDITOR=true git rebase --continue >/dev/null 2>&1
+    assert_equal "$(git symbolic-ref --short HEAD)" topic
+    put ../linked/README both
+    git -C ../linked commit -qam merged
+    git -C ../tester bisect reset >/dev/null 2>&1
+    assert_equal "$(git -C ../tester symbolic-ref --short HEAD)" tested
+}
+
 @test "claim: a bad branch, pool or key is exit 129, and nothing is left" {
     make_repo
     must_exit 129 claim -b 'a..b'
@@ -261,6 +340,32 @@ new_branch() {
     assert_equal "$(slot_is default-1 state)" free
 }
 
+@test "B7: the deadline is there: none unless set; by setting, variable and option" {
+    make_repo
+    export GIT_INTERLOCK_GRACE=200ms
+    # Naive: a deadline that is documented, and read by nobody.
+    ended() { within 8000 must_exit 142 "$@" -- sleep 60; }
+    git config interlock.deadline 300ms
+    ended git worktree-claim
+    git config interlock.deadline 30s
+    ended env GIT_INTERLOCK_DEADLINE=300ms git worktree-claim
+    ended env GIT_INTERLOCK_DEADLINE=30s git worktree-claim --deadline 300ms
+    # One step up wins in the other direction, too.
+    git config interlock.deadline 1ms
+    must env GIT_INTERLOCK_DEADLINE=30s git worktree-claim -- sleep 0.1
+    must env GIT_INTERLOCK_DEADLINE=1ms git worktree-claim --deadline never -- sleep 0.1
+    git config --unset interlock.deadline
+    must git worktree-claim -- sleep 0.1
+    # It is a command's: no other lease has one.
+    git config interlock.deadline 1ms
+    must claim
+    sleep 0.1
+    assert_equal "$(slot_is default-1 state)" leased
+    must_exit 129 claim --deadline soon -- true
+    must_exit 129 env GIT_INTERLOCK_DEADLINE=soon git worktree-claim -- true
+    assert_match "$stderr" GIT_INTERLOCK_DEADLINE
+}
+
 @test "B12: SIGTERM ends the command, and the slot is clean within 10 s without the reaper" {
     make_repo
     git-worktree-claim -q -- sh -c 'echo x >dirty; : >started; sleep 60' 3>&- &
@@ -288,6 +393,154 @@ new_branch() {
 }
 
 # ---- who holds it --------------------------------------------------------------------------
+
+@test "A2: a kernel lock excludes, and no name of a process" {
+    make_repo
+    must claim
+    must claim release default-1
+    # A decoy: nothing about it is ours but its words and where it sits.
+    (cd "$PWD.worktrees/default-1" && exec -a 'git-worktree-claim --hold default-1' sleep 600 3>&-) &
+    local decoy=$!
+    BG_PIDS+=("$decoy")
+    await 5 grep -qz 'git-worktree-claim --hold' "/proc/$decoy/cmdline"
+    # Naive: whoever looks for the name finds it, and defers for ever.
+    pgrep -f '^git-worktree-claim --hold' | grep -qx "$decoy"
+    within 5000 must claim --max 1 --no-wait
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    must claim release default-1
+    # A peer that goes by another name, which no search for ours finds, holds all the same.
+    cp "$BIN/git-worktree-claim" ./innocent
+    mkfifo in out
+    ./innocent --hold <in >out 3>&- &
+    local peer=$!
+    BG_PIDS+=("$peer")
+    exec {SLOT_FD}>in
+    read -r HELD <out
+    refute grep -qz git-worktree-claim "/proc/$peer/cmdline"
+    refute grep -q git-worktree "/proc/$peer/comm"
+    assert_equal "$(slot_is default-1 state)" held
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "default-1 \\(held: pid $peer "
+    must git worktree-reap
+    assert_equal "$(slot_is default-1 state)" held
+    # What holds is in the kernel, on a directory below the common one.
+    refute flock -n .git/worktrees/default-1 true
+    exec {SLOT_FD}>&-
+    wait "$peer"
+    flock -n .git/worktrees/default-1 true
+    # Nor need the peer have written anything, nor be a program of ours.
+    bg flock .git/worktrees/default-1 sleep 600
+    await 5 is_held
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" 'default-1 \(held: pid [0-9]+ \((flock|sleep)\)'
+    pkill -P "${BG_PIDS[-1]}" || :
+    await 5 eval '! is_held'
+    must claim --max 1 --no-wait
+}
+is_held() { [ "$(slot_is default-1 state)" = held ]; }
+
+# All that a claim could leave. The ledger, the lock files and their folders are there to be written.
+all_of_it() {
+    git for-each-ref
+    git worktree list --porcelain
+    find "$BATS_TEST_TMPDIR" \( -path '*/interlock/ledger' -o -path '*/interlock/locks' -o \
+        -path "$BATS_TEST_TMPDIR/separate-stderr-*" \) -prune \
+        -o -path '*/interlock' -o -path '*/interlock/leases' -o -path '*/interlock/git' \
+        -o -type f -printf '%p %i %s %T@\n' -o -type d -printf '%p\n' -o -printf '%p %i %l\n' | sort
+}
+
+is_still() { diff <(printf '%s\n' "$1") <(all_of_it) || flunk 'something was changed'; } # <what it was>
+
+@test "A3: a peer has it: 75, the peer by pid, command and since when, and nothing is left behind" {
+    make_repo
+    git branch topic
+    mkfifo end
+    git-worktree-claim -q --key task/1 -B topic -- \
+        sh -c 'echo "$PPID" >"$1/begun"; read x <"$1/end"' sh "$PWD" 3>&- &
+    local run=$! before who what
+    BG_PIDS+=("$run")
+    await 10 test -s begun
+    assert_equal "$(cat begun)" "$run"
+    who="pid $run \(sh -c .*\), since 20[0-9-]+T[0-9:]+Z"
+    before=$(all_of_it)
+    for what in '--max 1 --no-wait' '--key task/1' '-B topic' \
+        "release default-1 --lease $(slot_is default-1 lease)"; do
+        # shellcheck disable=SC2086 # words
+        within 5000 must_exit 75 claim $what
+        assert_equal "$output" '' "path of claim $what"
+        assert_equal "${#stderr_lines[@]}" 1 'lines of message'
+        assert_match "$stderr" "$who"
+        is_still "$before"
+    done
+    must_exit 1 claim release default-1
+    assert_match "$stderr" "$who"
+    must git worktree-reap --json
+    assert_match "$(json reason <<<"$output")" "$who"
+    is_still "$before"
+    # Each is in the ledger, with whom it was deferred for.
+    assert_equal "$(grep -c '"event":"deferred".*"reason":".*pid '"$run" .git/interlock/ledger)" 3
+    echo >end
+    wait "$run"
+    # Other kinds of holders are named as well.
+    hold_slot
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "pid $SLOT_PID \(git worktree-claim --hold\), since 20"
+    let_slot_go
+    sleep 600 3>&- &
+    BG_PIDS+=("$!")
+    must claim -q --owner-pid "$!"
+    must_exit 75 claim --max 1 --no-wait
+    assert_match "$stderr" "pid $! \(sleep\), since 20"
+}
+
+@test "A3: a descendant of the holder is no peer of it" {
+    make_repo
+    # Naive: the key is taken, and the holder waits for itself.
+    within 10000 must claim --max 1 --key task/1 -- \
+        sh -c 'pwd; sh -c "setsid -w git worktree-claim --key task/1 | cat"'
+    assert_equal "${lines[0]}" "$PWD.worktrees/default-1"
+    assert_equal "${lines[1]}" "${lines[0]}"
+    # Nor does it have to be told by a variable.
+    within 10000 must claim --max 1 --key task/1 -- \
+        env -u GIT_INTERLOCK_LEASE git worktree-claim --key task/1
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    # Without the key it wants another slot, and is told who has this one.
+    within 10000 must claim --max 1 -- sh -c 'git worktree-claim --max 1 --no-wait; echo $?'
+    assert_equal "$output" 75
+}
+
+@test "A4: a lock that cannot be judged is neither free nor busy" {
+    requires strace
+    make_repo
+    must claim
+    put "$output/work" mine
+    must claim release default-1
+    must claim --ttl 1s
+    put "$output/work" mine
+    await 5 eval '[ "$(slot_is default-1 state)" = expired ]'
+    local error reason before
+    before=$(all_of_it)
+    while read -r error reason; do
+        unlocked() { strace -f -qq -o "$BATS_TEST_TMPDIR/separate-stderr-trace" -e trace=flock \
+            -e "inject=flock:error=$error" "$@"; }
+        # Naive: no lock was got, so it is held (75), or nobody has it.
+        must_exit 128 unlocked git-worktree-claim --max 1 --no-wait
+        assert_match "$stderr" "^fatal: .*$reason"
+        assert_equal "${#stderr_lines[@]}" 1 'lines of message'
+        must unlocked git-worktree-claim list --json
+        assert_equal "$(json state <<<"$output")" unknown
+        must unlocked git-worktree-reap --remove --json
+        assert_equal "$(json state action <<<"$output" | paste -sd' ')" 'unknown none'
+        assert_match "$(json reason <<<"$output")" "$reason"
+        is_still "$before"
+    done <<-'ERRORS'
+	ENOLCK No locks available
+	EACCES Permission denied
+	EIO Input/output error
+	ERRORS
+    must git worktree-reap --json
+    assert_equal "$(json result <<<"$output")" 'done'
+}
 
 @test "claim: --hold holds until standard input ends" {
     make_repo
@@ -682,6 +935,227 @@ dirty_free() {
 
 # ---- bad places -------------------------------------------------------------------------------------
 
+# That status, nothing on stdout, one clear line (and where to read on) that says so.
+says() { # <status> <pattern> <command>...
+    local want=$1 pattern=$2
+    shift 2
+    must_exit "$want" "$@"
+    assert_equal "$output" '' 'standard output'
+    assert_match "${stderr_lines[0]}" "^(fatal|error): .*$pattern"
+    assert_match "${stderr_lines[1]-hint: }" '^hint: '
+    assert_at_most "${#stderr_lines[@]}" 2 'lines of message'
+    # Control characters other than the line's end.
+    refute grep -q '[[:cntrl:]]' <<<"$stderr"
+}
+refuses() { # the same, and nothing changed
+    local before
+    before=$(all_of_it)
+    says "$@"
+    is_still "$before"
+}
+
+@test "bad input: a pool directory that is a file, a symlink, below one, in a checkout, or no place at all" {
+    make_repo
+    mkdir ../elsewhere
+    ln -s elsewhere ../link
+    ln -s nowhere ../dangling
+    : >../file
+    mkfifo ../fifo
+    local above=${PWD%/*} dir pattern
+    while read -r dir pattern; do
+        refuses 128 "$pattern" git -c "interlock.poolDir=$above/$dir" worktree-claim -b topic
+    done <<-'PLACES'
+	link is a symbolic link
+	dangling is a symbolic link
+	dangling/x is not a directory
+	file is not a directory
+	file/x [Nn]ot a directory
+	fifo is not a directory
+	repo/x inside the checkout
+	repo/.git/x inside the checkout
+	repo/src inside the checkout
+	PLACES
+    refuses 128 'cannot be the directory' git -c "interlock.poolDir=$above/a"$'\n'b worktree-claim
+    refuses 128 'File name too long' git -c "interlock.poolDir=$above/$(printf '%0300d' 1)" worktree-claim
+    refuses 128 'create directory' git -c interlock.poolDir=/proc/x worktree-claim
+    refuses 129 'not an absolute path' git -c interlock.poolDir=x worktree-claim
+    # Through a link on the way is no other place than where it leads.
+    must git -c "interlock.poolDir=$above/link/pool" worktree-claim
+    assert_equal "$output" "$above/elsewhere/pool/default-1"
+}
+
+@test "bad input: the pool on another file system works; read-only or full it is refused, and nothing is left" {
+    requires root
+    every_variant apart
+}
+apart() {
+    make_repo
+    mkdir ../apart
+    mount -t tmpfs -o size=300k none ../apart 3>&- || skip "requires root"
+    MOUNTED="$MOUNTED $PWD/../apart"
+    local place wt ref
+    place=$(realpath ../apart)
+    git config interlock.poolDir "$place/pool"
+    must claim -b topic
+    wt=$output
+    put "$wt/work" mine
+    git init -q "$wt/nested"
+    put "$wt/nested/file" 'of another repository'
+    must claim release "$wt" --json
+    ref=$(json rescued <<<"$output")
+    assert_equal "$(git show "$ref:work")" mine
+    # What no checkpoint holds was set aside there.
+    grep -rqx 'of another repository' "$place"
+    assert_clean "$wt"
+    must git worktree-reap --remove
+    assert_absent "$wt"
+    git branch -q -D topic
+    # Full: in git's own words which file.
+    dd if=/dev/urandom of=big bs=1k count=400 2>/dev/null
+    git add big && git commit -qm big
+    refuses 128 'big' git worktree-claim -b topic
+    dd if=/dev/zero of="$place/fill" bs=1k 2>/dev/null || :
+    refuses 128 'No space left|unable to write' git worktree-claim -b topic
+    rm "$place/fill"
+    mount -o remount,ro "$place"
+    refuses 128 'Read-only file system' git worktree-claim -b topic
+    mount -o remount,rw "$place"
+    must claim --base HEAD~1 -b topic
+    # Read-only under a lease: nothing is lost, and it is not free either.
+    put "$output/work" more
+    wt=$output
+    mount -o remount,ro "$place"
+    must_exit 128 claim release "$wt"
+    assert_equal "${#stderr_lines[@]}" 1 'lines of message'
+    mount -o remount,rw "$place"
+    assert_equal "$(slot_is default-1 state)" leased
+    must claim release "$wt"
+    git for-each-ref --format='%(objectname)' refs/rescue | sed 's/$/:work/' | git cat-file --batch | grep -qx more
+}
+MOUNTED=
+teardown() {
+    tidy
+    local place
+    for place in $MOUNTED; do umount "$place"; done
+}
+
+@test "bad input: bases, branches, ids, owners and names" {
+    make_repo
+    git branch topic
+    git branch side
+    git worktree add -q ../linked side
+    local esc=$'\x1b[31m' bad
+    must claim
+    must claim release default-1
+    must claim -b mine --ttl 1h --key mine
+    local old
+    old=$(slot_is default-1 lease)
+    must claim renew default-1 --lease "$old"
+    must claim --key mine --resume
+    local before
+    before=$(all_of_it)
+    # A base that is not there.
+    for bad in no-such-thing HEAD~9 '' -x .. 'HEAD..topic' HEAD:README 'HEAD^{tree}' "$esc" $'a\nb' \
+        1234567890123456789012345678901234567890; do
+        says 128 '(is not a revision here|does not exist)' git worktree-claim "--base=$bad"
+    done
+    # A branch in use, that exists, or does not.
+    says 75 "checked out at '.*/linked'" git worktree-claim -B side
+    says 75 "checked out at '$PWD'" git worktree-claim -B main
+    says 75 "default-1 \\(leased" git worktree-claim -B mine
+    says 1 'exists already' git worktree-claim -b topic
+    says 75 "key 'mine' is leased: default-1" git worktree-claim --key mine
+    # A stale lease, in each command that takes one.
+    for bad in "$old" 00000000000000000000000000000000 '' "$esc" $'a\nb' ../x -x; do
+        says 1 'is no longer current' git worktree-claim release default-1 "--lease=$bad"
+        says 1 'is no longer current' git worktree-claim renew default-1 "--lease=$bad"
+    done
+    # A slot that is none.
+    for bad in no-such ../../etc / "$esc" $'a\nb' default-99 -1 default-; do
+        says 1 'no slot' git worktree-claim release -- "$bad"
+        says 1 'no slot' git worktree-reap -- "$bad"
+    done
+    says 1 'no process' git worktree-claim --owner-pid 2147483647
+    # Names.
+    for bad in .. ../x x/../y -x "$esc" $'a\nb' $'a\tb' 'a b' 'a:b' 'a\b' "a'b" 'a`b`' '' "$(printf '%0201d' 1)"; do
+        says 129 . git worktree-claim "--pool=$bad"
+        says 129 . git worktree-claim "--key=$bad"
+        says 129 . git worktree-claim list "--pool=$bad"
+        says 129 . git worktree-reap "--pool=$bad"
+    done
+    for bad in .. ../x -x "$esc" $'a\nb' 'a b' 'a:b' a.lock 'a//b' /a a/ 'a@{b' HEAD ''; do
+        says 129 . git worktree-claim -b "$bad"
+        says 129 . git worktree-claim -B "$bad"
+    done
+    # Times.
+    for bad in -1 soon '' 1y "$esc" 99999999999999999999; do
+        says 129 . git worktree-claim "--timeout=$bad"
+        says 129 . git worktree-claim "--ttl=$bad"
+        says 129 . git worktree-claim "--deadline=$bad" -- true
+    done
+    says 129 '180s is not below the 180s' env GIT_INTERLOCK_TASK_CAP=180s git worktree-claim --timeout 180s
+    is_still "$before"
+}
+
+@test "bad input: a slot whose records or place are bad, asked for by name" {
+    make_repo
+    must claim --ttl 1h
+    local wt=$output file admin=.git/worktrees/default-1 before
+    put "$wt/work" mine
+    file=.git/interlock/leases/$(slot_is default-1 lease)
+    mkdir ../good ../precious
+    cp "$file" ../good/lease
+    cp "$admin/locked" "$admin/interlock" ../good
+    put ../precious/file content
+    left_alone() { # <state> [<what a release says>]
+        before=$(all_of_it)
+        assert_equal "$(slot_is default-1 state)" "$1"
+        says 75 "default-1 \\($1" git worktree-claim --max 1 --no-wait
+        must git worktree-reap --remove --prune
+        must git worktree-reap --remove --prune default-1 --json
+        assert_equal "$(json action result <<<"$output" | paste -sd' ')" 'none skipped'
+        is_still "$before"
+        if [ $# = 2 ]; then
+            says "${2%% *}" "${2#* }" git worktree-claim release default-1
+        elif [ "$1" != leased ]; then
+            says 1 'default-1' git worktree-claim release default-1
+            says 1 'default-1' git worktree-claim renew default-1
+        fi
+        is_still "$before"
+        cp ../good/lease "$file"
+        cp ../good/{locked,interlock} "$admin"
+        [ -L "$wt" ] || assert_equal "$(slot_is default-1 state)" leased
+    }
+    # The lease's own file: the record in the admin directory counts; a newer one is not guessed at.
+    printf 'garbage' >"$file" && left_alone leased
+    printf 'interlock 1 {"garbage' >"$file" && left_alone leased
+    sed -i 's/"slot":"default-1"/"slot":"other-1"/' "$file" && left_alone leased
+    sed -i 's/^interlock 1 /interlock 2 /' "$file" && left_alone unknown
+    # The record.
+    sed -i 's/^interlock 1 /interlock 2 /' "$admin/locked" && left_alone unknown
+    # A record of another slot, and none: what the lease's own file says protects.
+    sed -i 's/"slot":"default-1"/"slot":"other-1"/' "$admin/locked" && left_alone leased
+    rm "$admin/locked" && left_alone leased
+    # How it was born: elsewhere, in a newer version, garbage.
+    sed -i "s#\"path\":\"[^\"]*\"#\"path\":\"$(realpath ../precious)\"#" "$admin/interlock"
+    left_alone unknown '128 is not (a|the) directory'
+    sed -i 's/^interlock-birth 1 /interlock-birth 2 /' "$admin/interlock" && left_alone unknown
+    printf 'garbage' >"$admin/interlock" && left_alone unknown
+    # A symlink in its place.
+    mv "$wt" ../moved
+    ln -s "$(realpath ../precious)" "$wt"
+    left_alone unknown '128 is not (a|the) directory'
+    rm "$wt"
+    mv ../moved "$wt"
+    # A human's lock.
+    git worktree unlock "$wt"
+    git worktree lock --reason mine "$wt"
+    left_alone foreign
+    must claim release default-1
+    assert_clean "$wt"
+    assert_file ../precious/file content
+}
+
 @test "F5: a pool directory that is a file or a symlink is refused, nothing outside is touched" {
     make_repo
     mkdir elsewhere
@@ -712,6 +1186,20 @@ stderr_is_one_line() { [ "${#stderr_lines[@]}" = 1 ] && echo yes; }
     cp -a precious "$wt"
     must git worktree-reap --remove
     assert_file "$wt/file" content
+    # Nor by who leased the slot that was there: a repository stands there now.
+    must claim release default-2
+    must claim --max 2 --ttl 1h
+    wt=$output
+    mv "$wt" "$wt.moved"
+    git init -q "$wt"
+    put "$wt/file" content
+    local before
+    before=$(cd "$wt" && find . -type f -printf '%p %i %T@\n' | sort)
+    must_exit 128 claim release "${wt##*/}"
+    assert_match "$stderr" 'not the directory in which'
+    must git worktree-reap --remove
+    assert_equal "$(cd "$wt" && find . -type f -printf '%p %i %T@\n' | sort)" "$before"
+    assert_absent .git/interlock/aside
 }
 
 @test "claim: a human lock is never touched" {

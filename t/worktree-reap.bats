@@ -83,23 +83,70 @@ one_orphan() {
     assert_equal "$(json result <<<"$output")" 'done'
 }
 
-@test "B3: of 2 and of 16 reapers one reaps, the others leave it" {
-    make_repo
-    local n count
-    for count in 2 16; do
-        orphan
-        for ((n = 0; n < count; n++)); do
-            bg "$HELPER/barrier" "$BATS_TEST_TMPDIR/barrier.$count" "$count" \
-                sh -c "git-worktree-reap --json >out.$n 2>err.$n; echo \$? >status.$n"
-        done
-        for ((n = 0; n < count; n++)); do await 60 test -s "status.$n"; done
-        assert_equal "$(cat status.* | sort -u)" 0 'statuses'
-        assert_equal "$(cat out.* | json result | grep -c done)" 1 'reaped by'
-        assert_equal "$(git for-each-ref refs/rescue | wc -l)" 1 'rescues'
-        assert_rescued "$(git for-each-ref --format='%(refname)' refs/rescue)"
-        git for-each-ref --format='delete %(refname)' refs/rescue | git update-ref --stdin
-        rm -f out.* err.* status.*
+# So many at once; each has a number, in $WHICH, and leaves out.<n>, err.<n> and status.<n>.
+at_once() { # <how many> <command>...
+    local n count=$1
+    shift
+    BARRIERS=$((BARRIERS + 1))
+    rm -f out.* err.* status.*
+    for ((n = 0; n < count; n++)); do
+        bg "$HELPER/barrier" "$BATS_TEST_TMPDIR/barrier.$BARRIERS" "$count" \
+            sh -c 'n=$1; shift; export WHICH=$n; "$@" >"out.$n" 2>"err.$n"; echo $? >"status.$n"' sh "$n" "$@"
     done
+    for ((n = 0; n < count; n++)); do await 120 test -s "status.$n"; done
+}
+BARRIERS=0
+
+# A teardown that takes its time, and tells of whom it is: the rescue runs the filter.
+slow_teardown() {
+    git config filter.slow.clean 'echo "$PWD $WHICH" >>"$BATS_TEST_TMPDIR/begun"; sleep 0.5; cat'
+    git config filter.slow.smudge cat
+    put .gitattributes 'slow filter=slow'
+    put slow 'to be changed'
+    git add . && git commit -qm slow
+}
+
+@test "B3: of 2 and of 64 reapers each slot is reaped by exactly one, however long it takes" {
+    make_repo
+    slow_teardown
+    local n count slots=3
+    for count in 2 64; do
+        orphans "$slots"
+        for ((n = 0; n < slots; n++)); do put "${WTS[n]}/slow" "precious in $n"; done
+        : >"$BATS_TEST_TMPDIR/begun"
+        at_once "$count" git-worktree-reap --json
+        assert_equal "$(cat status.* | sort -u)" 0 'statuses'
+        for ((n = 1; n <= slots; n++)); do
+            assert_equal "$(cat out.* | json slot result | paste -d' ' - - | grep -c "^default-$n done")" 1 \
+                "reapers of default-$n"
+        done
+        # Not only said: one has worked in each.
+        assert_equal "$(sort -u "$BATS_TEST_TMPDIR/begun" | wc -l)" "$slots" 'teardowns'
+        assert_equal "$(git for-each-ref refs/rescue | wc -l)" "$slots" 'rescues'
+        for n in $(git for-each-ref --format='%(refname)' refs/rescue); do assert_rescued "$n"; done
+        # Whoever came while it went on says who does it.
+        if [ "$count" = 64 ]; then
+            cat out.* | json result reason | paste -d' ' - - | grep -Eq '^(busy|skipped) .*pid [0-9]+'
+        fi
+        git for-each-ref --format='delete %(refname)' refs/rescue | git update-ref --stdin
+    done
+}
+
+@test "B3: two reapers that go by the pid in the record tear down twice" {
+    # What the test above looks for can be seen.
+    make_repo
+    orphan
+    cat >naive <<'NAIVE'
+#!/bin/sh
+pid=$(sed 's/.*"pid":\([0-9]*\).*/\1/' .git/worktrees/default-1/locked)
+kill -0 "$pid" 2>/dev/null && exit
+sleep 0.2
+git -C "$1" stash -q -u 2>/dev/null
+echo done
+NAIVE
+    chmod +x naive
+    at_once 2 ./naive "$WT"
+    assert_equal "$(cat out.* | grep -c done)" 2 'teardowns'
 }
 
 @test "B1: a held slot, a lease with time left and a free slot are left alone" {

@@ -22,6 +22,7 @@ int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
 		.claim_timeout = 120000,
 		.task_cap = DURATION_NEVER,
 		.ttl = (int64_t)24 * 3600 * 1000,
+		.deadline = INT64_MAX,
 		.grace = 5000,
 		.run_deadline = (int64_t)3600 * 1000,
 		.ledger_keep = (int64_t)30 * 24 * 3600 * 1000,
@@ -90,6 +91,8 @@ static int take_pool(struct gitconf *conf, const char *name, const char *value, 
 		return duration_parse(value, what, &conf->task_cap, fail);
 	if (!strcmp(name, "ttl"))
 		return duration_parse(value, what, &conf->ttl, fail);
+	if (!strcmp(name, "deadline"))
+		return duration_parse(value, what, &conf->deadline, fail);
 	if (!strcmp(name, "grace"))
 		return duration_parse(value, what, &conf->grace, fail);
 	if (!strcmp(name, "lockworktrees"))
@@ -402,6 +405,7 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		{"GIT_INTERLOCK_CLAIM_TIMEOUT", "claimtimeout"},
 		{"GIT_INTERLOCK_TASK_CAP", "taskcap"},
 		{"GIT_INTERLOCK_TTL", "ttl"},
+		{"GIT_INTERLOCK_DEADLINE", "deadline"},
 		{"GIT_INTERLOCK_GRACE", "grace"},
 		{"GIT_INTERLOCK_CLEAN", "clean"},
 		{"GIT_INTERLOCK_RUN_DEADLINE", "rundeadline"},

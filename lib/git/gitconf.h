@@ -31,6 +31,7 @@ struct gitconf {
 	const char *claim_timeout_from; /* which of them said so; NULL: the default */
 	int64_t task_cap; /* ms that the caller may live: GIT_INTERLOCK_TASK_CAP; never */
 	int64_t ttl;	  /* ms; ttl / GIT_INTERLOCK_TTL, 24h: a person's lease */
+	int64_t deadline; /* ms; deadline / GIT_INTERLOCK_DEADLINE, never: for a wrapped command */
 	int64_t grace; /* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
 			*/
 	int64_t run_deadline; /* ms; runDeadline / GIT_INTERLOCK_RUN_DEADLINE, 60m */

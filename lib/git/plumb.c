@@ -283,6 +283,17 @@ static void begin_add(struct plumb *plumb, struct spawn *cmd)
 		argv_push(&cmd->argv, "--sparse");
 }
 
+/*
+ * 1: not all could be added; 128: it gave up at one of them. Any other status, a signal say, tells
+ * nothing of the files.
+ */
+static int check_add(int status, struct fail *fail)
+{
+	if (status == 0 || status == 1 || status == 128)
+		return 0;
+	return fail_set(fail, FAIL_FATAL, "git add: exit status %d", status);
+}
+
 /* git add on exactly these paths, from the top; its exit status. */
 static int add_some(struct plumb *plumb, char *const *paths, size_t count, int *status,
 		    struct fail *fail)
@@ -298,7 +309,8 @@ static int add_some(struct plumb *plumb, char *const *paths, size_t count, int *
 	argv_push_all(&cmd.argv, "--pathspec-from-file=-", "--pathspec-file-nul", NULL);
 	cmd.input = input.data;
 	cmd.input_len = input.len;
-	spawn_capture_any(&cmd, &out, fail);
+	if (spawn_capture_any(&cmd, &out, fail) == 0)
+		check_add(cmd.status, fail);
 	*status = cmd.status;
 	spawn_release(&cmd);
 	bytes_release(&input);
@@ -342,7 +354,8 @@ int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, s
 
 	begin_add(plumb, &cmd);
 	push_pathspecs(&cmd, pathspecs, count);
-	if (spawn_capture_any(&cmd, &out, fail) == 0 && cmd.status) {
+	if (spawn_capture_any(&cmd, &out, fail) == 0 && check_add(cmd.status, fail) == 0 &&
+	    cmd.status) {
 		if (cmd.status == 128)
 			add_without_the_worst(plumb, pathspecs, count, fail);
 		if (fail->kind == 0)

@@ -11,18 +11,28 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-void proc_describe(pid_t pid, struct bytes *out)
+void proc_command(pid_t pid, struct bytes *out)
 {
 	struct fail ignored = FAIL_INIT;
 	struct bytes comm = BYTES_INIT;
 	char path[64];
 
-	bytes_addf(out, "pid %d", (int)pid);
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
-	if (file_read(AT_FDCWD, path, 4096, &comm, &ignored) == 0 && comm.len) {
+	if (file_read(AT_FDCWD, path, 4096, &comm, &ignored) == 0) {
 		bytes_chomp(&comm);
-		bytes_addf(out, " (%s)", comm.data);
+		bytes_add(out, comm.data, comm.len);
 	}
+	bytes_release(&comm);
+}
+
+void proc_describe(pid_t pid, struct bytes *out)
+{
+	struct bytes comm = BYTES_INIT;
+
+	proc_command(pid, &comm);
+	bytes_addf(out, "pid %d", (int)pid);
+	if (comm.len)
+		bytes_addf(out, " (%s)", comm.data);
 	bytes_release(&comm);
 }
 

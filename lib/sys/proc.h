@@ -10,6 +10,9 @@
 
 #include "bytes.h"
 
+/* The name of its program, "git-shadow-commit"; nothing when /proc hides it. */
+void proc_command(pid_t pid, struct bytes *out);
+
 /* "pid 812 (git-shadow-commit)"; the command is left out when /proc hides it. */
 void proc_describe(pid_t pid, struct bytes *out);
 

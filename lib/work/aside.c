@@ -129,7 +129,7 @@ int aside_path(struct slot *slot, const char *lease, const char *path, struct ar
 	struct bytes wanted = BYTES_INIT, name = BYTES_INIT;
 	bool beside = false;
 	const char *last = path;
-	int top = file_open_dir(AT_FDCWD, slot->path, fail), from = -1, to = -1, err = 0;
+	int top = slot_open_tree(slot, fail), from = -1, to = -1, err = 0;
 
 	name_encode(path, &wanted);
 	if (top >= 0)
@@ -503,7 +503,7 @@ int aside_nested(struct slot *slot, struct repo *slot_repo, const char *lease, s
 {
 	struct argv found = ARGV_INIT;
 	struct bytes path = BYTES_INIT;
-	int top = file_open_dir(AT_FDCWD, slot->path, fail);
+	int top = slot_open_tree(slot, fail);
 
 	if (top < 0)
 		return top;
@@ -584,7 +584,7 @@ int aside_submodules(struct slot *slot, struct repo *slot_repo, const char *leas
 
 	if (fstatat(slot->admin, "modules", &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return 0;
-	top = file_open_dir(AT_FDCWD, slot->path, fail);
+	top = slot_open_tree(slot, fail);
 	if (top < 0)
 		return top;
 	repo_git(slot_repo, &cmd);

@@ -40,6 +40,50 @@ struct maker {
 
 /* ---- the pool's directory ------------------------------------------------------------ */
 
+/* A directory at or above `path` that is a checkout; NULL when there is none. */
+static char *checkout_around(const char *path)
+{
+	char *dir = mem_strdup(path);
+	struct stat st;
+
+	for (;;) {
+		char *slash = strrchr(dir, '/');
+		char *dot_git = mem_printf("%s/.git", dir);
+		char *head = mem_printf("%s/.git/HEAD", dir);
+		bool found =
+			lstat(dot_git, &st) == 0 && (S_ISREG(st.st_mode) || lstat(head, &st) == 0);
+
+		free(dot_git);
+		free(head);
+		if (found) {
+			if (!*dir) {
+				free(dir);
+				return mem_strdup("/");
+			}
+			return dir;
+		}
+		if (!slash)
+			break;
+		*slash = '\0';
+	}
+	free(dir);
+	return NULL;
+}
+
+/* git in a slot would be in that checkout's, and that one's `clean` would take the slots. */
+static int refuse_checkout(const char *dir, const char *above, struct fail *fail)
+{
+	char *around = checkout_around(above);
+
+	if (around)
+		fail_set(fail, FAIL_UNSUPPORTED,
+			 "'%s' would be inside the checkout '%s': set interlock.poolDir to another "
+			 "directory",
+			 dir, around);
+	free(around);
+	return fail->kind;
+}
+
 /*
  * Where it is or will be, without symlinks. What is missing of it is made later, when
  * a record says that it was us: m->missing is the topmost directory of that.
@@ -78,6 +122,7 @@ static int find_pool_dir(struct maker *m, struct fail *fail)
 		m->dir = *rest ? mem_printf("%s/%s", real, rest) : mem_strdup(*real ? real : "/");
 		if (*rest)
 			m->missing = mem_printf("%s/%.*s", real, (int)strcspn(rest, "/"), rest);
+		refuse_checkout(m->dir, m->dir, fail);
 	}
 	free(real);
 	free(top);
@@ -624,7 +669,10 @@ int birth_read_head(struct slot *slot, struct oid *oid, struct fail *fail)
 	struct bytes text = BYTES_INIT;
 
 	if (!slot->repo->refs_by_git) {
-		file_read(slot->admin, "HEAD", 4096, &text, fail);
+		if (file_read(slot->admin, "HEAD", 4096, &text, fail) == FAIL_GONE) {
+			fail_clear(fail);
+			fail_set(fail, FAIL_CORRUPT, "slot '%s' has no HEAD", slot->name);
+		}
 	} else {
 		birth_git(slot, &cmd);
 		argv_push_all(&cmd.argv, "rev-parse", "HEAD", "--symbolic-full-name", "HEAD", NULL);
@@ -657,7 +705,7 @@ static int confirm(struct slot *slot, int tree, const struct oid *base, struct f
 			 slot->name);
 	if (fail->kind == 0) {
 		if (index_open(&index, path, slot->repo->algo, fail) == 0 && !index.exists)
-			fail_set(fail, FAIL_GONE, "slot '%s' has no index", slot->name);
+			fail_set(fail, FAIL_CORRUPT, "slot '%s' has no index", slot->name);
 		index_close(&index);
 	}
 	/* Forms of the index that only git reads. */
@@ -841,41 +889,11 @@ static int set_pool_dir(const char *why, struct fail *fail)
 			"%s: set interlock.poolDir to the directory for its worktrees", why);
 }
 
-/* A directory at or above `path` that is a checkout; NULL when there is none. */
-static char *checkout_around(const char *path)
-{
-	char *dir = mem_strdup(path);
-	struct stat st;
-
-	for (;;) {
-		char *slash = strrchr(dir, '/');
-		char *dot_git = mem_printf("%s/.git", dir);
-		char *head = mem_printf("%s/.git/HEAD", dir);
-		bool found =
-			lstat(dot_git, &st) == 0 && (S_ISREG(st.st_mode) || lstat(head, &st) == 0);
-
-		free(dot_git);
-		free(head);
-		if (found) {
-			if (!*dir) {
-				free(dir);
-				return mem_strdup("/");
-			}
-			return dir;
-		}
-		if (!slash)
-			break;
-		*slash = '\0';
-	}
-	free(dir);
-	return NULL;
-}
-
 int birth_default_dir(struct repo *repo, char **dir, struct fail *fail)
 {
 	size_t n = strlen(repo->common_dir);
 	struct worktree_main settings = {0};
-	char *main_tree, *parent, *around = NULL;
+	char *main_tree, *parent;
 	struct stat st;
 
 	*dir = NULL;
@@ -889,18 +907,12 @@ int birth_default_dir(struct repo *repo, char **dir, struct fail *fail)
 				    fail);
 	main_tree = mem_dup(repo->common_dir, n - 5);
 	parent = mem_dup(main_tree, (size_t)(strrchr(main_tree, '/') - main_tree));
-	around = checkout_around(parent);
 	*dir = mem_printf("%s.worktrees", main_tree);
-	if (around)
-		fail_set(fail, FAIL_UNSUPPORTED,
-			 "'%s' would be inside the checkout '%s': set interlock.poolDir to another "
-			 "directory",
-			 *dir, around);
-	else if (faccessat(AT_FDCWD,
-			   lstat(*dir, &st) == 0 ? *dir
-			   : *parent		 ? parent
-						 : "/",
-			   W_OK, AT_EACCESS) < 0)
+	if (refuse_checkout(*dir, parent, fail) == 0 && faccessat(AT_FDCWD,
+								  lstat(*dir, &st) == 0 ? *dir
+								  : *parent		? parent
+											: "/",
+								  W_OK, AT_EACCESS) < 0)
 		fail_set(fail, FAIL_UNSUPPORTED,
 			 "'%s' cannot be written (%s): set interlock.poolDir to another directory",
 			 *dir, strerror(errno));
@@ -908,7 +920,6 @@ int birth_default_dir(struct repo *repo, char **dir, struct fail *fail)
 		free(*dir);
 		*dir = NULL;
 	}
-	free(around);
 	free(parent);
 	free(main_tree);
 	return fail->kind;

@@ -8,6 +8,7 @@
 #include "odb.h"
 #include "poolchoose.h"
 #include "poolrequest.h"
+#include "proc.h"
 #include "reap.h"
 #include "ref.h"
 #include "rev.h"
@@ -378,6 +379,7 @@ static void run_post_checkout(struct claiming *c)
 static void finish_record(struct claiming *c, struct fail *fail)
 {
 	struct slot_record *record = &c->out->slot.record;
+	struct bytes command = BYTES_INIT;
 
 	record->phase = SLOT_LEASED;
 	free(record->left_by);
@@ -389,6 +391,8 @@ static void finish_record(struct claiming *c, struct fail *fail)
 			c->wish->ttl == INT64_MAX ? INT64_MAX : record->since + c->wish->ttl;
 	} else if (c->wish->kind == LEASE_OWNER) {
 		procid_of(c->wish->owner, &record->owner, fail);
+		proc_command(c->wish->owner, &command);
+		record->command = command.len ? bytes_take(&command) : NULL;
 	}
 }
 

@@ -60,14 +60,18 @@ static bool same(const char *a, const char *b)
 
 static bool in_pool(const struct claiming *c, const struct slot *slot)
 {
-	return same(slot->birth.pool, c->wish->pool);
+	return slot_in_pool(slot, c->wish->pool);
 }
 
 static void describe(const struct slot *slot, struct bytes *out)
 {
+	struct bytes who = BYTES_INIT;
+
+	slot_describe_holder(slot, &who);
 	bytes_addf(out, "%s (%s", slot->name, slot_state_name(slot->state));
-	if (slot->who)
-		bytes_addf(out, ": %s", slot->who);
+	if (who.len)
+		bytes_addf(out, ": %s", who.data);
+	bytes_release(&who);
 	if (slot->record.key)
 		bytes_addf(out, ", key %s", slot->record.key);
 	bytes_addc(out, ')');
@@ -175,8 +179,9 @@ static int check_branch(struct claiming *c, const char **in, struct fail *fail)
 		if (slot && is_takeable(slot->state) && in_pool(c, slot))
 			*in = slot->id;
 		else
-			fail_set(fail, FAIL_BUSY, "branch '%s' is checked out at '%s'",
-				 c->branch + 11, other->path ? other->path : other->id);
+			fail_set(fail, FAIL_BUSY, "branch '%s' is %s at '%s'", c->branch + 11,
+				 other->branch ? "checked out" : "being rebased or bisected",
+				 other->path ? other->path : other->id);
 	}
 	worktrees_release(&worktrees);
 	return fail->kind;

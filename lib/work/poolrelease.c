@@ -41,24 +41,30 @@ static int not_current(const struct slot *slot, const char *lease, struct fail *
 static int check_caller(const struct slot *slot, const char *lease, struct fail *fail)
 {
 	const struct slot_record *record = &slot->record;
+	struct bytes who = BYTES_INIT;
 
 	if (slot->state == STATE_FOREIGN)
 		return fail_set(fail, FAIL_NO, "'%s' is no slot of a pool",
 				slot->path ? slot->path : slot->name);
+	if (slot->facts.birth == SLOT_UNJUDGED || slot->facts.reason == REASON_NEWER)
+		return fail_set(fail, FAIL_NO, "slot '%s' cannot be judged from here: %s",
+				slot->name, slot->who ? slot->who : "its records cannot be read");
 	if (lease)
 		return record->lease && !strcmp(record->lease, lease)
 			       ? 0
 			       : not_current(slot, lease, fail);
 	if (!record->lease || record->phase == SLOT_FREE)
 		return fail_set(fail, FAIL_NO, "slot '%s' is not leased", slot->name);
-	if (!slot_is_callers(slot))
-		return fail_set(
-			fail, FAIL_NO,
-			"slot '%s' is not yours: it is %s%s%s; its holder can release it, or "
-			"whoever knows the lease id (--lease)",
-			slot->name, slot_state_name(slot->state), slot->who ? " by " : "",
-			slot->who ? slot->who : "");
-	return 0;
+	if (slot_is_callers(slot))
+		return 0;
+	slot_describe_holder(slot, &who);
+	fail_set(fail, FAIL_NO,
+		 "slot '%s' is not yours: it is %s%s%s; its holder can release it, or "
+		 "whoever knows the lease id (--lease)",
+		 slot->name, slot_state_name(slot->state), who.len ? " by " : "",
+		 who.len ? who.data : "");
+	bytes_release(&who);
+	return fail->kind;
 }
 
 /* Takes the lock from a watcher that lets go on request; anybody else keeps it. */
@@ -67,18 +73,21 @@ static int take_lock(struct slot *slot, struct fail *fail)
 	int64_t deadline = clock_deadline(slot->repo->conf.lock_timeout);
 	enum lease_kind kind = slot->record.kind;
 	char *lease = mem_strdup(slot->record.lease);
+	struct bytes who = BYTES_INIT;
 	bool asked = false;
 
+	slot_describe_holder(slot, &who);
 	if (slot->state == STATE_HELD && slot->record.phase == SLOT_LEASED && kind == LEASE_COMMAND)
 		fail_set(fail, FAIL_BUSY,
 			 "slot '%s' is released when its command ends; it is held by %s",
-			 slot->name, slot->who ? slot->who : "a running command");
+			 slot->name, who.data);
 	else if (slot->state == STATE_HELD && (kind == LEASE_OWNER || kind == LEASE_HOLD))
 		asked = pool_request_release(slot->repo, lease, fail) == 0;
 	if (fail->kind == 0)
 		slot_lock(slot, deadline, fail);
 	if (asked)
 		pool_request_drop(slot->repo, lease);
+	bytes_release(&who);
 	free(lease);
 	return fail->kind;
 }

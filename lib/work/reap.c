@@ -103,9 +103,17 @@ static bool many_are_gone(const struct slots *slots)
 
 static char *reason_with_who(const char *reason, const struct slot *slot)
 {
-	if (slot->who && slot->state != STATE_FREE)
-		return mem_printf("%s: %s", reason, slot->who);
-	return reason ? mem_strdup(reason) : NULL;
+	struct bytes text = BYTES_INIT;
+	size_t len;
+
+	if (!reason || slot->state == STATE_FREE)
+		return reason ? mem_strdup(reason) : NULL;
+	bytes_addf(&text, "%s: ", reason);
+	len = text.len;
+	slot_describe_holder(slot, &text);
+	if (text.len == len)
+		bytes_truncate(&text, len - strlen(": "));
+	return bytes_take(&text);
 }
 
 static void set_reason(struct reap_entry *entry, const char *reason)

@@ -74,6 +74,21 @@ void slot_unlock(struct slot *slot)
 	slot->locked = false;
 }
 
+int slot_open_tree(const struct slot *slot, struct fail *fail)
+{
+	int fd = file_open_dir(AT_FDCWD, slot->path, fail);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) == 0 && slot_born_as(&slot->birth, &st))
+		return fd;
+	close(fd);
+	return fail_set(fail, FAIL_CORRUPT,
+			"'%s' is not the directory in which slot '%s' was born; it is left alone",
+			slot->path, slot->name);
+}
+
 /* ---- many -------------------------------------------------------------------------- */
 
 static int compare_slots(const void *a, const void *b)
@@ -106,13 +121,18 @@ static bool has_id_in_pool(const char *id, const char *pool)
 	return has;
 }
 
+bool slot_in_pool(const struct slot *slot, const char *pool)
+{
+	if (slot->facts.birth == SLOT_NOT_OURS)
+		return false;
+	return slot->birth.pool ? !strcmp(slot->birth.pool, pool) : has_id_in_pool(slot->id, pool);
+}
+
 static bool is_wanted(const struct slot *slot, const char *pool, bool foreign)
 {
 	if (slot->facts.birth == SLOT_NOT_OURS)
 		return foreign;
-	if (!pool)
-		return true;
-	return slot->birth.pool ? !strcmp(slot->birth.pool, pool) : has_id_in_pool(slot->id, pool);
+	return !pool || slot_in_pool(slot, pool);
 }
 
 /* Descriptors that others need: the commands that we run, git's packs. */

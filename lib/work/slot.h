@@ -214,11 +214,23 @@ int slot_look(struct repo *repo, const char *id, struct slot *out, struct fail *
 bool slot_born_as(const struct slot_birth *birth, const struct stat *st);
 
 /*
+ * Opens the worktree's directory for who is going to change something in it: FAIL_CORRUPT, and
+ * nothing was touched, when it is not the one that the slot was born with.
+ */
+int slot_open_tree(const struct slot *slot, struct fail *fail);
+
+/*
  * Asks who is inside, sets facts.inside, `who` and the state. What was inside before
  * the lease began does not count, nor a process that has nothing of the slot but the
  * work lock; `spare_ancestors`: nor do the caller's own (for a release from inside).
  */
 void slot_ask_inside(struct slot *slot, bool spare_ancestors);
+
+/*
+ * Appends who has it, and since when: "pid 812 (make test), since 2026-11-21T06:33:11Z". When its
+ * lock is held and no record says by whom, whom the kernel names. Nothing when nobody has it.
+ */
+void slot_describe_holder(const struct slot *slot, struct bytes *out);
 
 /* Remembers in the record who sits in the slot now: a lease is about to begin. */
 void slot_note_before(struct slot *slot);
@@ -231,6 +243,9 @@ void slot_note_before(struct slot *slot);
 int slot_lock(struct slot *slot, int64_t deadline, struct fail *fail);
 void slot_unlock(struct slot *slot);
 void slot_close(struct slot *slot);
+
+/* Is it one of that pool? Without its birth record it is known by its id, "<pool>-<digits>". */
+bool slot_in_pool(const struct slot *slot, const char *pool);
 
 /*
  * All of the pool (NULL: of every pool), also half-born ones; by pool and number. One

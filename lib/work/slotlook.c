@@ -317,6 +317,7 @@ static void tell_lease(struct slot *slot)
 {
 	const struct slot_record *record = &slot->record;
 	struct bytes text = BYTES_INIT;
+	const char *doing;
 	char when[32];
 
 	if (!record->lease || slot->who)
@@ -330,10 +331,30 @@ static void tell_lease(struct slot *slot)
 	} else if (record->owner.pid) {
 		bytes_addf(&text, "pid %d", (int)record->owner.pid);
 	}
-	if (record->command)
-		bytes_addf(&text, " (%s)", record->command);
+	/* Who claims or releases it is not the command that it is claimed for. */
+	doing = record->phase == SLOT_LEASED	  ? record->command
+		: record->phase == SLOT_RELEASING ? "releasing it"
+						  : "claiming it";
+	if (doing)
+		bytes_addf(&text, " (%s)", doing);
 	tell(slot, text.data);
 	bytes_release(&text);
+}
+
+void slot_describe_holder(const struct slot *slot, struct bytes *out)
+{
+	char when[32];
+
+	if (slot->who)
+		bytes_adds(out, slot->who);
+	else if (slot->state == STATE_HELD && slot->admin >= 0)
+		lock_describe_holder(slot->admin, out);
+	/* In other states the words are about why it is so, not about who has it. */
+	if ((slot->state == STATE_HELD || slot->state == STATE_LEASED) && slot->record.lease &&
+	    slot->record.since) {
+		clock_rfc3339(slot->record.since, when);
+		bytes_addf(out, ", since %s", when);
+	}
 }
 
 static bool was_before(const struct slot *slot, const struct inside_process *process,

@@ -14,25 +14,9 @@
 #include <time.h>
 #include <unistd.h>
 
-/* The worktree's directory; it must still be the one that was born. */
-static int open_tree(const struct slot *slot, struct fail *fail)
-{
-	int fd = file_open_dir(AT_FDCWD, slot->path, fail);
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) == 0 && slot_born_as(&slot->birth, &st))
-		return fd;
-	close(fd);
-	return fail_set(fail, FAIL_CORRUPT,
-			"'%s' is not the directory in which slot '%s' was born; it is left alone",
-			slot->path, slot->name);
-}
-
 static int enter(struct slot *slot, struct repo *repo, struct fail *fail)
 {
-	int dir = open_tree(slot, fail);
+	int dir = slot_open_tree(slot, fail);
 
 	if (dir < 0)
 		return dir;
@@ -147,6 +131,16 @@ static void set_free(struct slot *slot, const struct oid *base)
 					    .since = (int64_t)time(NULL)};
 }
 
+/* Before anything is changed, the record included. */
+static int check_tree(const struct slot *slot, struct fail *fail)
+{
+	int tree = slot_open_tree(slot, fail);
+
+	if (tree >= 0)
+		close(tree);
+	return fail->kind;
+}
+
 static int begin_releasing(struct slot *slot, struct fail *fail)
 {
 	slot->record.phase = SLOT_RELEASING;
@@ -204,7 +198,7 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 		finish_birth(slot, fail);
 		goto done;
 	}
-	if (fail->kind || begin_releasing(slot, fail) < 0 ||
+	if (fail->kind || check_tree(slot, fail) < 0 || begin_releasing(slot, fail) < 0 ||
 	    (doomed && ref_read(slot->repo, doomed, &tip, fail) < 0) ||
 	    slot_rescue(slot, slot_work_of(&slot->record), doomed, &out->rescue, fail) < 0)
 		goto done;

@@ -185,25 +185,9 @@ static int remove_path(int top, char *path, struct fail *fail)
 	return fail->kind;
 }
 
-/* The slot's directory, if it is still the one of its birth (a device number is good for one boot).
- */
-static int open_top(const struct slot *slot, struct fail *fail)
-{
-	int fd = file_open_dir(AT_FDCWD, slot->path, fail);
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (!slot->birth.ino || (fstat(fd, &st) == 0 && st.st_ino == slot->birth.ino))
-		return fd;
-	close(fd);
-	return fail_set(fail, FAIL_CORRUPT, "'%s' is not the directory that slot '%s' had",
-			slot->path, slot->name);
-}
-
 static int remove_extras(struct tidying *t, const struct argv *extras, struct fail *fail)
 {
-	int top = open_top(t->slot, fail);
+	int top = slot_open_tree(t->slot, fail);
 
 	for (size_t i = 0; i < extras->count && fail->kind == 0; i++) {
 		char *path = mem_strdup(extras->items[i]);

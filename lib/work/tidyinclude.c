@@ -262,7 +262,7 @@ int tidy_include(struct slot *slot, uint64_t *copied, struct fail *fail)
 	/* None, or a symlink: git would follow it. */
 	if (rules < 0)
 		goto done;
-	to = file_open_dir(AT_FDCWD, slot->path, fail);
+	to = slot_open_tree(slot, fail);
 	if (to >= 0 && list_named(repo, main_tree, &names, fail) == 0 &&
 	    keep_ignored(repo, repo->common_dir, main_tree, &names, fail) == 0 &&
 	    keep_ignored(repo, admin, slot->path, &names, fail) == 0)

@@ -143,7 +143,7 @@ static int check_dot_git(struct slot *slot, const char *lease, struct fail *fail
 {
 	struct bytes text = BYTES_INIT;
 	struct fail read = FAIL_INIT;
-	int top = file_open_dir(AT_FDCWD, slot->path, fail);
+	int top = slot_open_tree(slot, fail);
 	bool right;
 
 	if (top < 0)

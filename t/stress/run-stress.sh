@@ -9,7 +9,8 @@
 #   ENGINES  "native git"
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
 #   CYCLES   claims of the cycles (1000)
-#   PARTS    of "swarm big naive kill births leasekill cycles differential" (all)
+#   CLAIMS   claims of each of the eight overlapping claimers (1000)
+#   PARTS    of "swarm big naive kill births leasekill cycles claims differential bats" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -17,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill births leasekill cycles differential bats}
+PARTS=${PARTS:-swarm big naive kill births leasekill cycles claims differential bats}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -69,6 +70,11 @@ has leasekill && part 0 "$here/lease-sweep.sh" --all
 if has cycles; then
     part 0 "$here/cycles.sh" --cycles "${CYCLES:-1000}"
     part 1 "$here/cycles.sh" --cycles 40 --naive
+fi
+if has claims; then
+    part 0 "$here/claims.sh" --procs 8 --rounds "${CLAIMS:-1000}"
+    part 0 "$here/claims.sh" --procs 8 --rounds "$((${CLAIMS:-1000} / 10))" --keys 12 --kill 5
+    part 1 "$here/claims.sh" --procs 8 --rounds 300 --naive
 fi
 has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}
 

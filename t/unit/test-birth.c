@@ -830,7 +830,7 @@ static void a7_birth_is_confirmed(UNUSED void **state)
 	chmod("../liar/git", 0755);
 	path = mem_printf("%s/liar:%s", sandbox_dir, old);
 	setenv("PATH", path, 1);
-	assert_int_equal(make(&repo, 1, &slot, &fail), FAIL_GONE);
+	assert_int_equal(make(&repo, 1, &slot, &fail), FAIL_CORRUPT);
 	assert_non_null(strstr(fail.message, "no index"));
 	setenv("PATH", old, 1);
 	slot_close(&slot);

@@ -464,8 +464,13 @@ static int work(const char *main, const char *slot_path, const char *base_hex, c
 	struct salvage found = {0};
 	struct oid base;
 	struct tidy_options options = {.base = &base, .found = &found};
+	struct stat st;
 	int dir;
 
+	if (stat(slot_path, &st) < 0)
+		return 1;
+	slot.birth.dev = st.st_dev;
+	slot.birth.ino = st.st_ino;
 	slot.record.lease = (char *)BOX_LEASE;
 	slot.record.base = (char *)recorded;
 	if (chdir(main) < 0 || repo_open(&repo, REPO_ANY, &fail) < 0)
