@@ -24,6 +24,7 @@ SHELL := /bin/sh
 
 prefix ?= /usr/local
 bindir = $(prefix)/bin
+libexecdir = $(prefix)/libexec/interlock
 mandir = $(prefix)/share/man
 docdir = $(prefix)/share/doc/interlock
 
@@ -76,8 +77,9 @@ SEES_face = face base
 SEES_cmd  = face work git sys base
 iquote = $(foreach f,$(SEES_$(1)),-iquote lib/$(f))
 
-PROGRAMS = git-cas-ref git-shadow-commit git-worktree-claim git-worktree-reap
+PROGRAMS = git-cas-ref git-interlock git-shadow-commit git-worktree-claim git-worktree-reap
 cmd_git-cas-ref = cmd/git-cas-ref.c $(wildcard cmd/cas-ref-*.c)
+cmd_git-interlock = cmd/git-interlock.c $(wildcard cmd/interlock-*.c)
 cmd_git-shadow-commit = cmd/git-shadow-commit.c $(wildcard cmd/shadow*.c)
 cmd_git-worktree-claim = cmd/git-worktree-claim.c $(wildcard cmd/claim-*.c)
 cmd_git-worktree-reap = cmd/git-worktree-reap.c $(wildcard cmd/reap-*.c)
@@ -87,7 +89,14 @@ floor_obj = $(patsubst %.c,$(B)/%.o,$(call floor_src,$(1)))
 ARCHIVES = $(foreach f,$(FLOORS),$(B)/lib$(f).a)
 BINARIES = $(addprefix $(B)/,$(PROGRAMS))
 
-all: $(BINARIES)
+# The hooks: each a small static program of base and the guard's decisions, which see
+# nothing above base.
+HOOKS = $(filter-out hook,$(patsubst hooks/%.c,%,$(wildcard hooks/*.c)))
+HOOK_PROGRAMS = $(addprefix $(B)/hooks/,$(HOOKS))
+HOOK_PARTS = $(B)/hooks/hook.o $(B)/lib/work/guard.o $(B)/lib/work/guardlook.o $(B)/libbase.a
+SEES_hooks = work base
+
+all: $(BINARIES) $(HOOK_PROGRAMS)
 
 define floor_rules
 $(B)/lib/$(1)/%.o: lib/$(1)/%.c $(B)/flags
@@ -104,6 +113,16 @@ $(B)/cmd/%.o: cmd/%.c $(B)/flags
 	$(SAY) CC $<
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) $(call iquote,cmd) -MMD -MP -c -o $@ $<
+
+# A sanitizer's runtime cannot be linked statically.
+$(B)/hooks/%.o: hooks/%.c $(B)/flags
+	$(SAY) CC $<
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(CPPFLAGS) -iquote hooks $(call iquote,hooks) -MMD -MP -c -o $@ $<
+
+$(HOOK_PROGRAMS): %: %.o $(HOOK_PARTS)
+	$(SAY) LINK $@
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(LDFLAGS) $(if $(SANITIZE),,-static) -o $@ $< $(HOOK_PARTS)
 
 define program_rules
 $(B)/$(1): $(patsubst %.c,$(B)/%.o,$(cmd_$(1))) $(ARCHIVES) $(GIT2_STUBS)
@@ -204,8 +223,9 @@ man: $(MAN1) $(MAN5) $(MAN7)
 
 install: all man
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(mandir)/man7' \
-		'$(DESTDIR)$(docdir)'
+		'$(DESTDIR)$(docdir)' '$(DESTDIR)$(libexecdir)'
 	install -m 755 $(BINARIES) '$(DESTDIR)$(bindir)'
+	install -m 755 $(HOOK_PROGRAMS) '$(DESTDIR)$(libexecdir)'
 	install -m 644 $(MAN1) '$(DESTDIR)$(mandir)/man1'
 	install -m 644 $(MAN5) '$(DESTDIR)$(mandir)/man5'
 	install -m 644 $(MAN7) '$(DESTDIR)$(mandir)/man7'
@@ -216,7 +236,7 @@ uninstall:
 	cd '$(DESTDIR)$(mandir)/man1' && rm -f $(notdir $(MAN1))
 	cd '$(DESTDIR)$(mandir)/man5' && rm -f $(notdir $(MAN5))
 	cd '$(DESTDIR)$(mandir)/man7' && rm -f $(notdir $(MAN7))
-	rm -rf '$(DESTDIR)$(docdir)'
+	rm -rf '$(DESTDIR)$(docdir)' '$(DESTDIR)$(libexecdir)'
 
 # ---- running it --------------------------------------------------------------------
 #

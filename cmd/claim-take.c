@@ -492,7 +492,7 @@ int claim_take(int argc, char **argv)
 	}
 	if (fail.kind) {
 		status = status_report(CLAIM_COMMAND, &fail);
-		if (o.run && o.refusal >= 0)
+		if (o.run && o.refusal >= 0 && o.refusal <= 255)
 			status = (int)o.refusal;
 	}
 	return status;

@@ -10,7 +10,7 @@
 load helpers
 
 DOC=$TOP/Documentation
-COMMANDS='git-cas-ref git-shadow-commit git-worktree-claim git-worktree-reap'
+COMMANDS='git-cas-ref git-interlock git-shadow-commit git-worktree-claim git-worktree-reap'
 VERBS='save log show diff restore expire'
 
 # ---- reading the pages -----------------------------------------------------------
@@ -109,6 +109,10 @@ verbs_agree() { # <command> <sections> <verb>...
     verbs_agree worktree-reap $'OPTIONS\nRESCUED' '' rescued
 }
 
+@test "docs: every option of git interlock is in the manual" {
+    verbs_agree interlock $'RUN\nSTATUS\nEVENTS' run status events
+}
+
 @test "docs: the manual knows the verbs that the command has" {
     assert_equal "$(terms git-shadow-commit VERBS | tr '\n' ' ')" "$VERBS "
     must_exit 129 git shadow-commit no-such-verb
@@ -181,6 +185,10 @@ settings() {
 	deadline         GIT_INTERLOCK_DEADLINE           soon
 	grace            GIT_INTERLOCK_GRACE              soon
 	clean            GIT_INTERLOCK_CLEAN              some
+	runDeadline      GIT_INTERLOCK_RUN_DEADLINE       soon
+	ledgerKeep       GIT_INTERLOCK_LEDGER_KEEP        soon
+	autoSave         GIT_INTERLOCK_AUTO_SAVE          perhaps
+	lockWorktrees    GIT_INTERLOCK_LOCK_WORKTREES     perhaps
 	TABLE
 }
 
@@ -226,7 +234,7 @@ plain_repo() {
     local name variable bad
     while read -r name variable bad; do
         case $name in
-            allowHome) must env "$variable=" git shadow-commit ;;
+            allowHome | autoSave | lockWorktrees) must env "$variable=" git shadow-commit ;;
             *) must_exit 129 env "$variable=" git shadow-commit ;;
         esac
     done < <(settings)
@@ -677,6 +685,26 @@ odd_path() {
     assert_equal "$(keys <<<"$output")" "$(documented_keys REAP 1)"
     must git worktree-reap rescued --json
     assert_equal "$(keys <<<"$output")" "$(documented_keys RESCUED 1)"
+}
+
+@test "JSON: status has the keys of the manual" {
+    plain_repo
+    must git worktree-claim -q
+    must git interlock run -- git interlock status --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys STATUS 1 2 3)"
+    assert_equal "$(json kind <<<"$output" | paste -sd' ')" 'slot run store'
+}
+
+@test "JSON: events have the keys of the manual, also those of a line without them" {
+    plain_repo
+    must git interlock run -- true
+    must git interlock events --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys EVENTS 1)"
+    local object='{"v":1,"time":"2026-01-01T00:00:00Z","event":"old"}'
+    perl -MCompress::Zlib -e 'printf "1 %08x %s\n", crc32($ARGV[0]), $ARGV[0]' "$object" \
+        >.git/interlock/ledger
+    must git interlock events --json
+    assert_equal "$(keys <<<"$output")" "$(documented_keys EVENTS 1)"
 }
 
 @test "JSON: a ledger line has the form and the keys of the manual" {

@@ -314,6 +314,7 @@ unfinished() { # <worktree>...
     must_exit 137 claim -- sh -c 'kill -9 $$'
     must_exit 128 claim -- no-such-command
     must_exit 9 claim -E 9 -- no-such-command
+    must_exit 129 claim -E 256 -- true
     assert_equal "$(slot_is default-1 state)" free
     must_exit 9 claim --pool full --max 0 -E 9 -b main -- true
 }

@@ -24,7 +24,10 @@ int gitconf_init(struct gitconf *conf, UNUSED struct fail *fail)
 		.ttl = (int64_t)24 * 3600 * 1000,
 		.deadline = INT64_MAX,
 		.grace = 5000,
+		.run_deadline = (int64_t)3600 * 1000,
+		.ledger_keep = (int64_t)30 * 24 * 3600 * 1000,
 		.log_all_ref_updates = -1,
+		.auto_save = true,
 		.file_mode = true,
 		.trust_ctime = true,
 	};
@@ -92,6 +95,10 @@ static int take_pool(struct gitconf *conf, const char *name, const char *value, 
 		return duration_parse(value, what, &conf->deadline, fail);
 	if (!strcmp(name, "grace"))
 		return duration_parse(value, what, &conf->grace, fail);
+	if (!strcmp(name, "lockworktrees"))
+		return bool_parse(value, what, &conf->lock_worktrees, fail);
+	if (!strcmp(name, "autosave"))
+		return bool_parse(value, what, &conf->auto_save, fail);
 	if (!strcmp(name, "clean"))
 		return take_clean(&conf->clean_all, value, what, fail);
 	if (strcmp(name, "pooldir") != 0)
@@ -120,6 +127,10 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 		return take_engine(&conf->engine, value, what, fail);
 	if (!strcmp(name, "segmentmax"))
 		return number_parse(value, what, 1, 1 << 20, &conf->segment_max, fail);
+	if (!strcmp(name, "rundeadline"))
+		return duration_parse(value, what, &conf->run_deadline, fail);
+	if (!strcmp(name, "ledgerkeep"))
+		return duration_parse(value, what, &conf->ledger_keep, fail);
 	if (!strcmp(name, "noise"))
 		take_noise(&conf->noise, value);
 	if (!strcmp(name, "session")) {
@@ -397,6 +408,10 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 		{"GIT_INTERLOCK_DEADLINE", "deadline"},
 		{"GIT_INTERLOCK_GRACE", "grace"},
 		{"GIT_INTERLOCK_CLEAN", "clean"},
+		{"GIT_INTERLOCK_RUN_DEADLINE", "rundeadline"},
+		{"GIT_INTERLOCK_LEDGER_KEEP", "ledgerkeep"},
+		{"GIT_INTERLOCK_AUTO_SAVE", "autosave"},
+		{"GIT_INTERLOCK_LOCK_WORKTREES", "lockworktrees"},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {

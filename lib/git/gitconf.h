@@ -23,18 +23,23 @@ struct gitconf {
 	bool allow_home;	    /* allowHome / GIT_INTERLOCK_ALLOW_HOME: save in $HOME or / */
 	bool durable;		    /* durability = process | full / GIT_INTERLOCK_DURABILITY */
 	char *session;		    /* session / GIT_INTERLOCK_SESSION, or NULL */
-	struct argv noise; /* noise / GIT_INTERLOCK_NOISE: ignore rules for files of a harness */
-	int64_t segment_max;	    /* segmentMax, 256: checkpoints in one segment of a chain */
-	char *pool_dir;		    /* poolDir / GIT_INTERLOCK_POOL_DIR, or NULL */
-	int64_t pool_max;      /* poolMax / GIT_INTERLOCK_POOL_MAX: slots in a pool; 0: no limit */
-	int64_t claim_timeout; /* ms; claimTimeout / GIT_INTERLOCK_CLAIM_TIMEOUT, 120s */
+	struct argv noise;   /* noise / GIT_INTERLOCK_NOISE: ignore rules for files of a harness */
+	int64_t segment_max; /* segmentMax, 256: checkpoints in one segment of a chain */
+	char *pool_dir;	     /* poolDir / GIT_INTERLOCK_POOL_DIR, or NULL */
+	int64_t pool_max;    /* poolMax / GIT_INTERLOCK_POOL_MAX: slots in a pool; 0: no limit */
+	int64_t claim_timeout;		/* ms; claimTimeout / GIT_INTERLOCK_CLAIM_TIMEOUT, 120s */
 	const char *claim_timeout_from; /* which of them said so; NULL: the default */
 	int64_t task_cap; /* ms that the caller may live: GIT_INTERLOCK_TASK_CAP; never */
 	int64_t ttl;	  /* ms; ttl / GIT_INTERLOCK_TTL, 24h: a person's lease */
 	int64_t deadline; /* ms; deadline / GIT_INTERLOCK_DEADLINE, never: for a wrapped command */
-	int64_t grace;	/* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
-			 */
-	bool clean_all; /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
+	int64_t grace; /* ms; grace / GIT_INTERLOCK_GRACE, 5s: before what a command left is killed
+			*/
+	int64_t run_deadline; /* ms; runDeadline / GIT_INTERLOCK_RUN_DEADLINE, 60m */
+	int64_t ledger_keep;  /* ms; ledgerKeep / GIT_INTERLOCK_LEDGER_KEEP, 30d */
+	bool clean_all;	      /* clean = keep-ignored | all / GIT_INTERLOCK_CLEAN */
+	bool lock_worktrees;  /* lockWorktrees / GIT_INTERLOCK_LOCK_WORKTREES: what git adds stays
+			       locked */
+	bool auto_save; /* autoSave / GIT_INTERLOCK_AUTO_SAVE, true: the hooks save checkpoints */
 
 	/* git's own, as git would see them */
 	char *user_name; /* NULL when unset */

@@ -122,14 +122,10 @@ void checkpoint_release(struct checkpoint *cp)
 
 /* ---- names of chains ------------------------------------------------------------------ */
 
-int checkpoint_ref(struct repo *repo, char **name, struct fail *fail)
+char *checkpoint_ref_of(const struct repo *repo, const char *branch)
 {
 	struct bytes out = BYTES_INIT;
-	char *branch = NULL;
 
-	*name = NULL;
-	if (repo_head_branch(repo, &branch, fail) < 0)
-		return fail->kind;
 	bytes_adds(&out, "refs/shadow/");
 	if (repo->worktree_id) {
 		bytes_adds(&out, "wt/");
@@ -147,9 +143,18 @@ int checkpoint_ref(struct repo *repo, char **name, struct fail *fail)
 	} else {
 		bytes_adds(&out, "/detached");
 	}
+	return bytes_take(&out);
+}
+
+int checkpoint_ref(struct repo *repo, char **name, struct fail *fail)
+{
+	char *branch = NULL;
+
+	*name = NULL;
+	if (repo_head_branch(repo, &branch, fail) == 0)
+		*name = checkpoint_ref_of(repo, branch);
 	free(branch);
-	*name = bytes_take(&out);
-	return 0;
+	return fail->kind;
 }
 
 int checkpoint_ref_named(const char *given, char **name, struct fail *fail)

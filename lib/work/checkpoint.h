@@ -39,7 +39,7 @@ struct checkpoint {
 	struct oid previous;	 /* Shadow-Previous: the tip of the segment before */
 	struct oid base;	 /* the commit that HEAD named; zero when it was unborn */
 	struct oid index;	 /* Shadow-Index: the commit that keeps the staged content */
-	struct oid operation; /* Shadow-Operation: the commit that keeps an unfinished one */
+	struct oid operation;	 /* Shadow-Operation: the commit that keeps an unfinished one */
 	struct oid first;	 /* first checkpoint of the segment; its own id in that one */
 	char *session;		 /* NULL when none was given */
 	char *worktree;		 /* Shadow-Worktree: which birth of which worktree */
@@ -65,6 +65,9 @@ void checkpoint_release(struct checkpoint *cp);
 
 /* The chain of this worktree and branch; the caller frees. */
 int checkpoint_ref(struct repo *repo, char **name, struct fail *fail);
+
+/* The chain of this worktree and that branch ("refs/heads/x"; NULL: detached); the caller frees. */
+char *checkpoint_ref_of(const struct repo *repo, const char *branch);
 
 /*
  * A chain given with --ref: "refs/..." in full, or the part behind refs/shadow/.
