@@ -13,6 +13,8 @@ struct verb {
 };
 
 static const struct verb verbs[] = {
+	{"install", interlock_install, "put the hooks into a repository"},
+	{"uninstall", interlock_uninstall, "take them out again"},
 	{"run", interlock_run, "run a command that no peer is running"},
 	{"status", interlock_status, "who holds what"},
 	{"events", interlock_events, "what happened: the ledger"},

@@ -14,6 +14,8 @@
 #define INTERLOCK_COMMAND "git interlock"
 
 /* Each takes the verb's own argv (argv[0] is the verb) and returns the exit status. */
+int interlock_install(int argc, char **argv);
+int interlock_uninstall(int argc, char **argv);
 int interlock_run(int argc, char **argv);
 int interlock_events(int argc, char **argv);
 int interlock_status(int argc, char **argv);

@@ -14,20 +14,92 @@
 
 #define RECURSION "GIT_INTERLOCK_HOOK"
 #define CHAINED ".before-interlock"
+#define FORMER "former"
 #define CONFIG_MAX (1u << 20)
+
+/* ---- the user's own hook ---------------------------------------------------------------- */
+
+/* The path when a hook is there that git would run. */
+static char *if_runs(char *path)
+{
+	if (access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return NULL;
+}
+
+/* The hooks directory of this repository, whatever core.hooksPath says. */
+static char *own_hooks(void)
+{
+	char link[32], path[PATH_MAX];
+	int common = -1;
+	ssize_t n = -1;
+
+	if (hook_place(NULL, &common)) {
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", common);
+		n = readlink(link, path, sizeof(path));
+		close(common);
+	}
+	return n > 0 && n < (ssize_t)sizeof(path) ? mem_printf("%.*s/hooks", (int)n, path) : NULL;
+}
+
+/*
+ * In a folder of ours (install.h) the file "former" says where core.hooksPath led before us;
+ * nothing in it: to each repository's own hooks. What stands there now is asked for now.
+ */
+static char *find_former(const char *called, size_t dir_len, const char *name)
+{
+	char *file = mem_printf("%.*s" FORMER, (int)dir_len, called), *path = NULL, *dir = NULL;
+	struct bytes text = BYTES_INIT;
+
+	if (hook_read_file(AT_FDCWD, file, PATH_MAX, &text)) {
+		bytes_chomp(&text);
+		dir = text.len ? mem_strdup(text.data) : own_hooks();
+	}
+	if (dir)
+		path = if_runs(mem_printf("%s/%s", dir, name));
+	bytes_release(&text);
+	free(dir);
+	free(file);
+	return path;
+}
+
+static bool is_us(const char *path)
+{
+	struct stat there, self;
+
+	return stat(path, &there) == 0 && stat("/proc/self/exe", &self) == 0 &&
+	       there.st_dev == self.st_dev && there.st_ino == self.st_ino;
+}
+
+/*
+ * Another tool has taken our place, and calls us under another name ("<hook>.legacy"). Then
+ * what we had put aside is still ours to run, unless we have that place again.
+ */
+static char *find_displaced(const char *called, size_t dir_len, const char *name)
+{
+	char *place = mem_printf("%.*s%s", (int)dir_len, called, name), *path = NULL;
+
+	if (strcmp(place, called) != 0 && !is_us(place))
+		path = if_runs(mem_printf("%s" CHAINED, place));
+	free(place);
+	return path;
+}
 
 void hook_begin(struct hook *hook, const char *name, char **argv)
 {
+	const char *slash = argv[0] ? strrchr(argv[0], '/') : NULL;
+	size_t dir_len = slash ? (size_t)(slash + 1 - argv[0]) : 0;
+
 	*hook = (struct hook){.name = name, .argv = argv, .input = ""};
 	/* One that git found by a path; a config hook is called through a shell, and by ours. */
-	if (argv[0] && strchr(argv[0], '/')) {
-		char *path = mem_printf("%s" CHAINED, argv[0]);
-
-		if (access(path, X_OK) == 0)
-			hook->chained = path;
-		else
-			free(path);
-	}
+	if (!slash)
+		return;
+	hook->chained = if_runs(mem_printf("%s" CHAINED, argv[0]));
+	if (!hook->chained)
+		hook->chained = find_displaced(argv[0], dir_len, name);
+	if (!hook->chained)
+		hook->chained = find_former(argv[0], dir_len, name);
 }
 
 bool hook_recurses(void)

@@ -17,7 +17,8 @@
  * A hook of the user's that was there before stands beside ours as
  * "<hook>.before-interlock". It runs after ours, in place of this process, with the same
  * arguments and the same standard input, and its status is git's answer. When ours says
- * no, it does not run.
+ * no, it does not run. In a folder of ours the file "former" names the directory where the
+ * user's hooks are instead, and `chain` stands for the hooks that we do not have.
  *
  * What a hook of ours starts carries GIT_INTERLOCK_HOOK=1: the hooks that save do nothing
  * then, so that no hook calls itself.
