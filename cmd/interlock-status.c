@@ -3,6 +3,7 @@
 #include "interlock.h"
 
 #include "clock.h"
+#include "install.h"
 #include "ledgerread.h"
 #include "number.h"
 #include "quote.h"
@@ -344,11 +345,90 @@ static void draw_store(const struct survey *survey, struct bytes *screen)
 	free(ledger);
 }
 
-static void draw(const struct command *o, const struct survey *survey, struct bytes *screen)
+/* A line that fits, or as many as it takes: of a reason nothing is cut. */
+static void put_folded(const struct command *o, const char *text, struct bytes *screen)
+{
+	static const size_t indent = 15;
+	size_t room = o->width > indent + 20 ? o->width - indent : 20;
+
+	while (strlen(text) > room) {
+		size_t n = room;
+
+		while (n && text[n] != ' ')
+			n--;
+		if (!n)
+			n = room;
+		bytes_addf(screen, "%.*s\n%*s", (int)n, text, (int)indent, "");
+		text += n + (text[n] == ' ');
+	}
+	bytes_addf(screen, "%s\n", text);
+}
+
+static void draw_line(const struct command *o, const char *head, char *text, struct bytes *screen)
+{
+	char *line = safe(text);
+
+	bytes_addf(screen, "  %-13s", head);
+	put_folded(o, line, screen);
+	free(line);
+	free(text);
+}
+
+/* Those that are out for one reason, on one line; it stands where the first of them is. */
+static void draw_inactive(const struct command *o, const struct install_look *look, size_t first,
+			  struct bytes *screen)
+{
+	const struct install_guard *guard = &look->guards[first];
+	struct bytes names = BYTES_INIT;
+
+	if (guard->active)
+		return;
+	for (size_t i = 0; i < INSTALL_HOOKS; i++) {
+		const struct install_guard *other = &look->guards[i];
+
+		if (other->active || strcmp(other->why, guard->why) != 0)
+			continue;
+		if (i < first) {
+			bytes_release(&names);
+			return;
+		}
+		bytes_addf(&names, "%s%s", names.len ? ", " : "", other->hook);
+	}
+	draw_line(o, guard->wanted ? "bypassed" : "not active",
+		  mem_printf("%s: %s", names.data, guard->why), screen);
+	bytes_release(&names);
+}
+
+/* All of it on one line when all is well; else who is out, and why. */
+static void draw_guards(const struct command *o, const struct install_look *look,
+			struct bytes *screen)
+{
+	size_t active = 0;
+
+	for (size_t i = 0; i < INSTALL_HOOKS; i++)
+		active += look->guards[i].active;
+	if (!active && !look->installed) {
+		draw_line(o, "guards", mem_strdup("none installed  (git interlock install)"), screen);
+		return;
+	}
+	draw_line(o, "guards", mem_printf("%zu of %d hooks active", active, INSTALL_HOOKS), screen);
+	for (size_t i = 0; i < INSTALL_HOOKS; i++)
+		draw_inactive(o, look, i, screen);
+	for (size_t i = 0; i < look->elsewhere.count; i++)
+		draw_line(o, "bypassed", mem_strdup(look->elsewhere.items[i]), screen);
+	if (look->unfinished)
+		draw_line(o, "",
+			  mem_strdup("an install was interrupted; run 'git interlock install' again"),
+			  screen);
+}
+
+static void draw(const struct command *o, const struct survey *survey,
+		 const struct install_look *look, struct bytes *screen)
 {
 	draw_slots(o, survey, screen);
 	draw_runs(o, survey, screen);
 	draw_store(survey, screen);
+	draw_guards(o, look, screen);
 }
 
 /* ---- for programs -----------------------------------------------------------------------------
@@ -378,7 +458,24 @@ static void print_slot(struct out *out, const struct slot *slot, int64_t dirty)
 	free(holder);
 }
 
-static int print_json(const struct survey *survey, struct fail *fail)
+static void print_guards(struct out *out, const struct install_look *look)
+{
+	for (size_t i = 0; i < INSTALL_HOOKS; i++) {
+		const struct install_guard *guard = &look->guards[i];
+
+		out_begin(out, NULL);
+		out_text(out, "kind", "guard");
+		out_text(out, "hook", guard->hook);
+		out_bool(out, "active", guard->active);
+		out_bool(out, "installed", guard->wanted);
+		out_path(out, "via", guard->via);
+		out_text(out, "reason", guard->why);
+		out_end(out);
+	}
+}
+
+static int print_json(const struct survey *survey, const struct install_look *look,
+		      struct fail *fail)
 {
 	struct out out;
 
@@ -406,6 +503,7 @@ static int print_json(const struct survey *survey, struct fail *fail)
 	out_number(&out, "pack_bytes", (int64_t)survey->pack_bytes);
 	out_number(&out, "ledger_bytes", (int64_t)survey->ledger_size);
 	out_end(&out);
+	print_guards(&out, look);
 	return out_close(&out, fail);
 }
 
@@ -414,21 +512,24 @@ static int print_json(const struct survey *survey, struct fail *fail)
 static int show(const struct command *o, struct repo *repo, struct fail *fail)
 {
 	struct bytes screen = BYTES_INIT;
+	struct install_look look = {0};
 	struct survey survey;
 
-	if (survey_look(repo, &survey, fail) == 0 && o->json) {
-		print_json(&survey, fail);
+	if (survey_look(repo, &survey, fail) == 0 && install_look(repo, &look, fail) == 0 &&
+	    o->json) {
+		print_json(&survey, &look, fail);
 	} else if (fail->kind == 0) {
 		/* At the top of a cleared screen, in one write, so that nothing flickers. */
 		if (o->watch && isatty(STDOUT_FILENO))
 			bytes_adds(&screen, "\033[H\033[2J");
-		draw(o, &survey, &screen);
+		draw(o, &survey, &look, &screen);
 		if (o->watch && !isatty(STDOUT_FILENO))
 			bytes_addc(&screen, '\n');
 		fwrite(screen.data, 1, screen.len, stdout);
 		fflush(stdout);
 	}
 	survey_release(&survey);
+	install_look_release(&look);
 	bytes_release(&screen);
 	return fail->kind;
 }

@@ -279,7 +279,6 @@ bool hook_read_file(int dir, const char *name, size_t limit, struct bytes *out)
 	close(fd);
 	if (n < 0 || n != st.st_size)
 		return false;
-	bytes_truncate(out, 0);
 	out->len = (size_t)n;
 	out->data[n] = '\0';
 	return true;

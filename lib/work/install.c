@@ -714,9 +714,17 @@ static void tell_conf(struct install_plan *plan, const struct install_conf *conf
 			     !strncasecmp(e->key, "hook.interlock-", 15) ||
 			     (!strcasecmp(e->key, HOOKS_PATH) && is_folder(plan->parts, e->value));
 
-		if (known && !install_entry_find(&conf->want, e->key, e->value))
-			argv_pushf(&plan->steps, "unset %s = %s in '%s'", e->key, e->value,
-				   conf->path);
+		const struct install_entry *entry =
+			record ? install_entry_find(&record->entries, e->key, e->value) : NULL;
+
+		if (!known || install_entry_find(&conf->want, e->key, e->value))
+			continue;
+		if (entry && entry->former)
+			argv_pushf(&plan->steps, "set %s back to %s in '%s'", entry->key,
+				   entry->former, conf->path);
+		else
+			argv_pushf(&plan->steps, "unset %s = %s in '%s'",
+				   entry ? entry->key : e->key, e->value, conf->path);
 	}
 	for (size_t i = 0; i < conf->want.count; i++) {
 		const struct install_entry *e = &conf->want.items[i];
@@ -733,6 +741,10 @@ static void tell_acts(struct install_plan *plan, const struct acts *acts)
 	for (size_t i = 0; i < acts->count; i++) {
 		const struct act *a = &acts->items[i];
 
+		/* A folder of ours is told as a whole. */
+		if (is_folder(plan->parts, a->dir) &&
+		    (a->kind == ACT_LINK || a->kind == ACT_REMOVE))
+			continue;
 		switch (a->kind) {
 		case ACT_MAKE:
 			argv_pushf(&plan->steps, "make '%s'", a->dir);
@@ -813,7 +825,7 @@ static void note_rest(struct install_plan *plan)
 {
 	const struct install_parts *parts = plan->parts;
 
-	if (parts->wish->remove)
+	if (parts->wish->remove || !plan->steps.count)
 		return;
 	if (plan->want[0] && plan->each_ref)
 		argv_pushf(&plan->notes,
@@ -1012,11 +1024,13 @@ static int record_conf(struct install_parts *parts, const struct install_conf *c
 		made->was = old && old->was ? mem_strdup(old->was) : NULL;
 		if (old) {
 			memcpy(made->was_sum, old->was_sum, sizeof(made->was_sum));
+			memcpy(made->from_sum, old->from_sum, sizeof(made->from_sum));
 			memcpy(made->made_sum, old->made_sum, sizeof(made->made_sum));
 		}
 		return 0;
 	}
 	install_sum(conf->was.data, conf->was.len, made->was_sum);
+	install_sum(conf->now.data, conf->now.len, made->from_sum);
 	install_sum(conf->next.data, conf->next.len, made->made_sum);
 	return keep_was(parts, conf, made, fail);
 }

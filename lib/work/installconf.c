@@ -349,7 +349,10 @@ static bool is_as_wanted(const struct install_conf *conf, const struct install_e
 	return true;
 }
 
-/* The content of before, when what is there is still what we made of it. */
+/*
+ * The content without ours, when what is there is still what we made of it; or what it was
+ * when the last change began, if that was killed.
+ */
 static bool read_was(struct install_conf *conf, int state, const struct install_conf_record *record)
 {
 	struct fail ignored = FAIL_INIT;
@@ -358,7 +361,7 @@ static bool read_was(struct install_conf *conf, int state, const struct install_
 	if (!record || !record->was || state < 0)
 		return false;
 	install_sum(conf->now.data, conf->now.len, sum);
-	if (strcmp(sum, record->made_sum) != 0)
+	if (strcmp(sum, record->made_sum) != 0 && strcmp(sum, record->from_sum) != 0)
 		return false;
 	bytes_clear(&conf->was);
 	if (file_read(state, record->was, CONF_MAX, &conf->was, &ignored) < 0)

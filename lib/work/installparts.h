@@ -34,8 +34,9 @@ struct install_conf_record {
 	char *path;
 	char *was;		 /* the file in the state folder with its content before; NULL: edited */
 	bool was_there;		 /* it existed before */
-	char was_sum[65];	 /* SHA-256 of its content before ... */
-	char made_sum[65];	 /* ... and after */
+	char was_sum[65];	 /* SHA-256 of its content without ours, ... */
+	char from_sum[65];	 /* ... when the last change began, ... */
+	char made_sum[65];	 /* ... and after it */
 	struct install_entries entries;
 };
 

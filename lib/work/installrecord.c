@@ -149,6 +149,7 @@ static json_t *put_conf(const struct install_conf_record *conf)
 	json_object_set_new(object, "was", put_text(conf->was));
 	json_object_set_new(object, "was_there", json_boolean(conf->was_there));
 	json_object_set_new(object, "was_sum", json_string(conf->was_sum));
+	json_object_set_new(object, "from_sum", json_string(conf->from_sum));
 	json_object_set_new(object, "made_sum", json_string(conf->made_sum));
 	json_object_set_new(object, "entries", entries);
 	return object;
@@ -229,6 +230,7 @@ static bool get_conf(const json_t *object, struct install_record *record)
 		conf->was_there = json_is_true(json_object_get(object, "was_there"));
 		good = (!conf->was || !strchr(conf->was, '/')) &&
 		       get_sum(json_object_get(object, "was_sum"), conf->was_sum) &&
+		       get_sum(json_object_get(object, "from_sum"), conf->from_sum) &&
 		       get_sum(json_object_get(object, "made_sum"), conf->made_sum);
 		for (size_t i = 0; good && i < json_array_size(entries); i++)
 			good = get_entry(json_array_get(entries, i), &conf->entries);
