@@ -3,6 +3,7 @@
 #include "interlock.h"
 
 #include "install.h"
+#include "purge.h"
 #include "quote.h"
 
 #include <errno.h>
@@ -13,7 +14,7 @@
 #include <unistd.h>
 
 struct command {
-	bool local, global, dry_run, quiet;
+	bool local, global, dry_run, quiet, purge;
 	const char *only, *except;
 	struct opt_args args;
 	struct install_wish wish;
@@ -26,7 +27,7 @@ static const char *const install_synopsis[] = {
 	NULL,
 };
 static const char *const uninstall_synopsis[] = {
-	"git interlock uninstall [--local|--global] [--dry-run] [-q]",
+	"git interlock uninstall [--local|--global] [--purge] [--dry-run] [-q]",
 	NULL,
 };
 
@@ -74,6 +75,8 @@ static int check(struct command *o, struct fail *fail)
 		mark_hooks(&o->wish, o->only, true, fail);
 	else if (o->except)
 		mark_hooks(&o->wish, o->except, false, fail);
+	if (o->purge && o->global)
+		return fail_set(fail, FAIL_USAGE, "--purge is for one repository");
 	o->wish.global = o->global;
 	return fail->kind;
 }
@@ -94,6 +97,7 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 		OPT_FLAG(0, "local", &o->local, "out of this repository (the default)"),
 		OPT_FLAG(0, "global", &o->global,
 			 "out of the settings for all repositories of this user"),
+		OPT_FLAG(0, "purge", &o->purge, "delete all checkpoints and rescues as well"),
 		OPT_FLAG('n', "dry-run", &o->dry_run, "print what would be done, and do nothing"),
 		OPT_FLAG('q', "quiet", &o->quiet, "print only errors"),
 		OPT_END,
@@ -134,30 +138,57 @@ static int find_programs(struct command *o, struct fail *fail)
 
 /* ---- act and report ---------------------------------------------------------------------------- */
 
-static void print_steps(const struct command *o, const struct install_plan *plan)
+static void print_steps(const struct command *o, const struct argv *steps)
 {
 	struct bytes line = BYTES_INIT;
 
-	for (size_t i = 0; i < plan->steps.count && (o->dry_run || !o->quiet); i++) {
+	for (size_t i = 0; i < steps->count && (o->dry_run || !o->quiet); i++) {
 		bytes_clear(&line);
-		quote_line(plan->steps.items[i], strlen(plan->steps.items[i]), &line);
+		quote_line(steps->items[i], strlen(steps->items[i]), &line);
 		printf("%s\n", line.data);
 	}
-	for (size_t i = 0; i < plan->notes.count && !o->quiet; i++)
-		status_say("%s", plan->notes.items[i]);
-	if (!plan->steps.count && !o->quiet)
-		status_say("nothing to do");
 	bytes_release(&line);
+}
+
+/* Looks first: where there is nothing of ours an uninstall makes no folder for a lock. */
+static bool is_idle(const struct command *o, struct repo *repo, struct fail *fail)
+{
+	struct install_plan plan;
+	bool idle;
+
+	install_plan(repo, &o->wish, false, &plan, fail);
+	idle = plan.idle;
+	install_release(&plan);
+	return idle;
 }
 
 static int act(const struct command *o, struct repo *repo, struct fail *fail)
 {
 	struct install_plan plan;
+	struct argv purged = ARGV_INIT;
+	bool changed, hold;
 
-	if (install_plan(repo, &o->wish, !o->dry_run, &plan, fail) == 0 &&
-	    (o->dry_run || install_apply(&plan, fail) == 0))
-		print_steps(o, &plan);
+	if (o->purge && purge_check(repo, fail) < 0)
+		return fail->kind;
+	hold = !o->dry_run && !(o->wish.remove && is_idle(o, repo, fail));
+	if (fail->kind)
+		return fail->kind;
+	if (install_plan(repo, &o->wish, hold, &plan, fail) == 0 &&
+	    (!hold || install_apply(&plan, fail) == 0)) {
+		print_steps(o, &plan.steps);
+		for (size_t i = 0; i < plan.notes.count && !o->quiet; i++)
+			status_say("%s", plan.notes.items[i]);
+	}
+	changed = plan.steps.count > 0;
 	install_release(&plan);
+	if (fail->kind == 0 && o->purge) {
+		purge_repository(repo, !o->dry_run, &purged, fail);
+		if (fail->kind == 0)
+			print_steps(o, &purged);
+	}
+	if (fail->kind == 0 && !o->quiet && !changed && !purged.count)
+		status_say("nothing to do");
+	argv_release(&purged);
 	return fail->kind;
 }
 

@@ -72,6 +72,14 @@ round_trip() { # <function that looks while it is installed>
 }
 assert_undone() { assert_equal "$(everything)" "$UNDONE_FROM" 'after the uninstall'; }
 
+# An older git as far as we ask: a newer one runs what such a git would find as well.
+older_git() {
+    can git-2.54 || return 0
+    hook "$BATS_TEST_TMPDIR/older/git" "[ \"\$*\" != version ] || { echo git version 2.39.5; exit; }
+exec '$(command -v git)' \"\$@\""
+    PATH=$BATS_TEST_TMPDIR/older:$PATH
+}
+
 # ---- where it goes ------------------------------------------------------------------------
 
 @test "G6: install and uninstall in a plain repository: twice is once, and back to the byte" {
@@ -119,7 +127,7 @@ chained() {
     assert_match "$(cat log)" 'pre-commit .*pre-commit'
     assert_match "$(cat log)" 'commit-msg'
     assert_match "$(cat log)" "prepared
-[0-9a-f]{40} [0-9a-f]{40} HEAD"
+[0-9a-f]{40} [0-9a-f]{40} (HEAD|refs/heads/main)"
     put stop 1
     put new 2
     refute git commit -q -am two
@@ -213,10 +221,10 @@ mine() {
 }
 
 @test "G6: the pre-commit framework takes our place, and calls us as pre-commit.legacy" {
+    older_git
     make_repo
     hook .git/hooks/pre-commit 'echo mine >>log'
     must git interlock install
-    if can git-2.54; then skip 'requires a git without hooks in settings'; fi
     mv .git/hooks/pre-commit .git/hooks/pre-commit.legacy
     hook .git/hooks/pre-commit 'echo framework >>log; here=${0%/*}
         [ ! -x "$here/pre-commit.legacy" ] || "$here/pre-commit.legacy" "$@"'
@@ -241,8 +249,8 @@ mine'
 }
 
 @test "G6: a tool that replaces our hook (lefthook): status says so, install chains it" {
+    older_git
     make_repo
-    if can git-2.54; then skip 'requires a git without hooks in settings'; fi
     hook .git/hooks/pre-commit 'echo mine >>log'
     must git interlock install
     mv .git/hooks/pre-commit .git/hooks/pre-commit.old
@@ -404,7 +412,7 @@ refs/shadow'
     git config remote.origin.url /elsewhere
     git config --add transfer.hideRefs refs/mine
     printf '# a comment\n' >>.git/config
-    rm .git/hooks/post-merge
+    rm -f .git/hooks/post-merge
     hook .git/hooks/post-merge 'exit 0'
     must git interlock uninstall
     assert_equal "$(git config --get-all transfer.hideRefs)" refs/mine
@@ -417,6 +425,49 @@ refs/shadow'
     must git interlock install
     assert_guarded
     must git interlock uninstall
+}
+
+@test "uninstall --purge: checkpoints, rescues and our folder go, and nothing of the user's" {
+    make_repo
+    local before tip
+    before=$(everything)
+    must git interlock install
+    put new 1
+    tip=$(git shadow-commit)
+    git update-ref refs/rescue/default-1/x "$tip"
+    must git interlock uninstall --purge --dry-run
+    assert_match "$output" "delete refs/shadow/main/b/main, which holds $tip"
+    assert_match "$output" 'delete refs/rescue/default-1/x'
+    assert_equal "$(active)" 7
+    local planned=$output
+    must git interlock uninstall --purge
+    assert_equal "$output" "$planned"
+    assert_absent .git/interlock
+    assert_equal "$(git for-each-ref refs/shadow refs/rescue)" ''
+    assert_equal "$(find .git -name '*.keep')" ''
+    git gc -q --prune=now
+    refute git cat-file -e "$tip"
+    fsck
+    assert_equal "$(everything .git/hooks .git/config src)" \
+        "$(grep -e '^\./\.git/hooks' -e '^\./\.git/config' -e '^\./src' <<<"$before" | sed 's,\./,,g' | sort -u)"
+    must git interlock uninstall --purge
+    assert_match "$stderr" 'nothing to do'
+    assert_absent .git/interlock
+    must_exit 129 git interlock uninstall --purge --global
+}
+
+@test "uninstall --purge: not while a slot is there, or something runs" {
+    make_repo
+    must git interlock install
+    must git worktree-claim
+    must_exit 1 git interlock uninstall --purge
+    assert_match "$stderr" "default-1.*worktree-reap --remove"
+    assert_equal "$(active)" 7
+    must git worktree-claim release -q default-1
+    must git worktree-reap --remove
+    must_exit 75 git interlock run --mutex tick -- git interlock uninstall --purge
+    assert_match "$stderr" tick
+    must git interlock uninstall --purge
 }
 
 @test "uninstall: without the record, ours is known by its names" {
@@ -500,7 +551,7 @@ refs/shadow'
     kill_each install
 }
 kill_each() {
-    local calls n step=${KILL_STEP:-37} i=0
+    local calls n step=${KILL_STEP:-53} i=0
     "$HELPER/killat" -c -o ../count -- git-interlock install -q
     calls=$(sed -n 's/^calls //p' ../count)
     git interlock uninstall -q
@@ -568,21 +619,20 @@ message')
     requires git-2.54
     make_repo
     hook .git/hooks/pre-commit 'echo mine >>log'
-    # An older git in all that concerns us: it says so, and looks at no settings for hooks.
-    mkdir ../old
-    printf '#!/bin/sh\n[ "$*" != version ] || { echo git version 2.39.5; exit; }\nexec %q "$@"\n' \
-        "$(command -v git)" >../old/git
-    chmod +x ../old/git
-    local before
+    local before newer=$PATH
     before=$(everything .git/hooks .git/config)
-    must env PATH="$PWD/../old:$PATH" git-interlock install
+    older_git
+    must git-interlock install
+    PATH=$newer
     [ -L .git/hooks/pre-commit ]
     must git interlock install
     [ ! -L .git/hooks/pre-commit ]
     assert_guarded
     must git commit -q --allow-empty -m one
     assert_file log mine
-    must env PATH="$PWD/../old:$PATH" git-interlock install
+    older_git
+    must git-interlock install
+    PATH=$newer
     [ -L .git/hooks/pre-commit ]
     refute grep -q 'hook "' .git/config
     assert_guarded

@@ -872,6 +872,7 @@ static int plan_all(struct install_plan *plan, bool hold, struct fail *fail)
 		tell_conf(plan, &parts->confs[i]);
 	tell_acts(plan, &parts->after);
 	note_rest(plan);
+	plan->idle = parts->state < 0 && !plan->steps.count;
 	return 0;
 }
 

@@ -58,6 +58,7 @@ struct install_plan {
 	struct argv steps; /* for people, in the order in which they are done */
 	struct argv notes; /* what they should know besides */
 	bool want[INSTALL_HOOKS];
+	bool idle;	       /* we have no folder here, and there are no steps */
 	bool config;	       /* git runs hooks from its settings */
 	bool each_ref;	       /* git calls the reference hook once for each ref (before 2.51) */
 	char version[32];      /* of git */
