@@ -82,6 +82,11 @@ static char *find_displaced(const char *called, size_t dir_len, const char *name
 
 	if (strcmp(place, called) != 0 && !is_us(place))
 		path = if_runs(mem_printf("%s" CHAINED, place));
+	/* The tool itself, from before: it is running already. */
+	if (path && guard_look_same_maker(path, place)) {
+		free(path);
+		path = NULL;
+	}
 	free(place);
 	return path;
 }

@@ -2,6 +2,7 @@
 /* install: from what is there to what is wanted; the story is in install.h. */
 #include "installparts.h"
 
+#include "guardlook.h"
 #include "lock.h"
 #include "name.h"
 #include "worktree.h"
@@ -307,6 +308,58 @@ static char *free_name(const char *dir, const char *name)
 	}
 }
 
+/* What another tool has put out of use is kept, and not run. */
+static void retire(struct install_plan *plan, struct acts *acts, const char *dir, const char *hook,
+		   const char *aside)
+{
+	char *other = free_name(dir, hook);
+
+	add_act(acts, ACT_MOVE, dir, aside, other);
+	argv_pushf(&plan->notes,
+		   "%s: another tool has replaced it since; what it replaced is kept as '%s/%s' and "
+		   "is not run",
+		   hook, dir, other);
+	free(other);
+}
+
+static bool is_same_maker(const char *dir, const char *name, const char *other)
+{
+	char *a = join(dir, name), *b = join(dir, other);
+	bool same = guard_look_same_maker(a, b);
+
+	free(a);
+	free(b);
+	return same;
+}
+
+/*
+ * Links of ours under another name, where a tool has put them that took the place ("<hook>.old"):
+ * in the way of that tool when it does so again. `but`: one that is called by it.
+ */
+static void plan_strays(struct install_parts *parts, struct acts *acts, const char *dir,
+			const char *hook, const char *but)
+{
+	struct bytes names = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	size_t len = strlen(hook);
+	int fd = file_open_dir(AT_FDCWD, dir, &ignored);
+
+	if (fd < 0)
+		return;
+	file_each_name(fd, &names, &ignored);
+	close(fd);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1) {
+		char *target = !strncmp(p, hook, len) && p[len] == '.' && (!but || strcmp(p, but) != 0)
+				       ? read_link(dir, p)
+				       : NULL;
+
+		if (target && leads_to(target, hook, parts->wish->programs))
+			add_act(acts, ACT_REMOVE, dir, p, NULL);
+		free(target);
+	}
+	bytes_release(&names);
+}
+
 static void plan_into(struct install_plan *plan, const char *dir, const char *hook)
 {
 	struct install_parts *parts = plan->parts;
@@ -321,23 +374,17 @@ static void plan_into(struct install_plan *plan, const char *dir, const char *ho
 	} else if (there && install_is_ours(dir, legacy, hook)) {
 		argv_pushf(&plan->notes, "%s: ours is called by '%s/%s', as %s.legacy", hook, dir,
 			   hook, hook);
+		plan_strays(parts, &parts->before, dir, hook, legacy);
 	} else {
 		bool same = there && has_aside && st.st_ino == st_aside.st_ino &&
 			    st.st_dev == st_aside.st_dev;
 
-		if (there && has_aside && !same) {
-			char *other = free_name(dir, hook);
-
-			add_act(&parts->before, ACT_MOVE, dir, aside, other);
-			argv_pushf(&plan->notes,
-				   "%s: another tool has replaced it since; what it replaced is kept "
-				   "as '%s/%s' and is not run",
-				   hook, dir, other);
-			free(other);
-		}
+		if (there && has_aside && !same)
+			retire(plan, &parts->before, dir, hook, aside);
 		if (there && !same)
 			add_act(&parts->before, ACT_ASIDE, dir, hook, aside);
 		add_act(&parts->before, ACT_LINK, dir, hook, target);
+		plan_strays(parts, &parts->before, dir, hook, NULL);
 	}
 	free(aside);
 	free(legacy);
@@ -356,14 +403,18 @@ static void plan_out_of(struct install_plan *plan, const char *dir, const char *
 	const char *place = there && !ours && install_is_ours(dir, legacy, hook) ? legacy
 			    : ours || !there					 ? hook
 										 : NULL;
+	const char *gone = NULL; /* a link of ours that something else replaces */
 
 	if (has_aside && there && st.st_ino == st_aside.st_ino && st.st_dev == st_aside.st_dev)
 		add_act(&parts->after, ACT_REMOVE, dir, aside, NULL);
-	else if (has_aside && place)
+	else if (has_aside && place == legacy && is_same_maker(dir, hook, aside))
+		retire(plan, &parts->after, dir, hook, aside);
+	else if (has_aside && (gone = place))
 		add_act(&parts->after, ACT_MOVE, dir, aside, place);
-	else if (place && (there || place == legacy))
-		add_act(&parts->after, ACT_REMOVE, dir, place, NULL);
-	else if (has_aside)
+	else if (ours)
+		add_act(&parts->after, ACT_REMOVE, dir, hook, NULL);
+	plan_strays(parts, &parts->after, dir, hook, gone);
+	if (has_aside && there && !place && st.st_ino != st_aside.st_ino)
 		argv_pushf(&plan->notes,
 			   "%s: '%s/%s' is another's now; what was there before us stays "
 			   "as '%s'",
