@@ -110,7 +110,7 @@ verbs_agree() { # <command> <sections> <verb>...
 }
 
 @test "docs: every option of git interlock is in the manual" {
-    verbs_agree interlock $'RUN\nSTATUS\nEVENTS' run status events
+    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nEVENTS' install uninstall run status events
 }
 
 @test "docs: the manual knows the verbs that the command has" {
@@ -691,8 +691,8 @@ odd_path() {
     plain_repo
     must git worktree-claim -q
     must git interlock run -- git interlock status --json
-    assert_equal "$(keys <<<"$output")" "$(documented_keys STATUS 1 2 3)"
-    assert_equal "$(json kind <<<"$output" | paste -sd' ')" 'slot run store'
+    assert_equal "$(keys <<<"$output")" "$(documented_keys STATUS 1 2 3 4)"
+    assert_equal "$(json kind <<<"$output" | uniq | paste -sd' ')" 'slot run store guard'
 }
 
 @test "JSON: events have the keys of the manual, also those of a line without them" {
