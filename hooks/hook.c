@@ -43,6 +43,21 @@ static char *own_hooks(void)
 	return n > 0 && n < (ssize_t)sizeof(path) ? mem_printf("%.*s/hooks", (int)n, path) : NULL;
 }
 
+/* <...>/interlock/hooks/, or hooks.<worktree>/: other places are not asked for "former". */
+static bool is_folder(const char *called, size_t dir_len)
+{
+	static const char word[] = "interlock/hooks";
+	char *dir = mem_dup(called, dir_len - 1), *slash = strrchr(dir, '/');
+	bool ours = false;
+
+	while (slash && slash > dir && slash[-1] != '/')
+		slash--;
+	if (slash && !strncmp(slash, word, sizeof(word) - 1))
+		ours = strchr("./", slash[sizeof(word) - 1]) != NULL; /* or at its end */
+	free(dir);
+	return ours;
+}
+
 /*
  * In a folder of ours (install.h) the file "former" says where core.hooksPath led before us;
  * nothing in it: to each repository's own hooks. What stands there now is asked for now.
@@ -80,7 +95,7 @@ static char *find_displaced(const char *called, size_t dir_len, const char *name
 {
 	char *place = mem_printf("%.*s%s", (int)dir_len, called, name), *path = NULL;
 
-	if (strcmp(place, called) != 0 && !is_us(place))
+	if (strcmp(place, called) != 0 && !strncmp(place, called, strlen(place)) && !is_us(place))
 		path = if_runs(mem_printf("%s" CHAINED, place));
 	/* The tool itself, from before: it is running already. */
 	if (path && guard_look_same_maker(path, place)) {
@@ -103,7 +118,7 @@ void hook_begin(struct hook *hook, const char *name, char **argv)
 	hook->chained = if_runs(mem_printf("%s" CHAINED, argv[0]));
 	if (!hook->chained)
 		hook->chained = find_displaced(argv[0], dir_len, name);
-	if (!hook->chained)
+	if (!hook->chained && is_folder(argv[0], dir_len))
 		hook->chained = find_former(argv[0], dir_len, name);
 }
 

@@ -304,6 +304,21 @@ own_writers() {
     assert_equal "$(grep -cE ' (execve|clone3?|v?fork)\(' trace)" 1 'processes'
 }
 
+@test "G4: the small files of a linked worktree are read without a second process" {
+    requires strace
+    make_repo
+    # The setting stands at the very beginning of the file.
+    printf '[interlock]\n\tautoSave = false\n%s\n' "$(cat .git/config)" >settings
+    mv settings .git/config
+    git worktree add -q ../other
+    cd ../other
+    local hook
+    for hook in post-commit post-merge pre-commit; do
+        strace -f -o ../trace "$BIN/hooks/$hook"
+        assert_equal "$(grep -cE ' (execve|clone3?|v?fork)\(' ../trace)" 1 "processes of $hook"
+    done
+}
+
 @test "G5: without git-interlock only what is guarded is refused, and it says why" {
     guarded_chain
     cp "$BIN/hooks/reference-transaction" .git/hooks/copy
