@@ -535,22 +535,25 @@ static int show(const struct command *o, struct repo *repo, struct fail *fail)
 }
 
 #define AGES_MS 60000 /* ages are shown in minutes and more */
+#define SETTLE_MS 500 /* an event is written under the lock of what it tells of */
 
 /*
- * Again with each event of the ledger, which has all that changes a slot; and each minute,
- * because what is shown are ages.
+ * Again with each event of the ledger, which has all that changes a slot, and once more
+ * when its writer has let go of the slot; and each minute, because what is shown are ages.
  */
 static int watch(struct command *o, struct repo *repo, struct fail *fail)
 {
 	struct pollfd fds[2] = {{.events = POLLIN}, {.fd = STDOUT_FILENO}};
 	struct ledger_reader reader;
+	int woken = 0;
 
 	ledger_read_open(repo, &reader, fail);
 	while (fail->kind == 0 && !ferror(stdout)) {
 		fds[0].fd = ledger_watch(&reader, fail);
 		if (fds[0].fd < 0 || look_at_terminal(o, fail) < 0 || show(o, repo, fail) < 0)
 			break;
-		if (poll(fds, ARRAY_SIZE(fds), AGES_MS) < 0 && errno != EINTR)
+		woken = poll(fds, ARRAY_SIZE(fds), woken > 0 ? SETTLE_MS : AGES_MS);
+		if (woken < 0 && errno != EINTR)
 			fail_errno(fail, "wait for events");
 		if (fds[1].revents)
 			break;
