@@ -102,9 +102,9 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 		OPT_FLAG('q', "quiet", &o->quiet, "print only errors"),
 		OPT_END,
 	};
-	const struct opt_spec spec = {
-		.synopsis = o->wish.remove ? uninstall_synopsis : install_synopsis,
-		.options = o->wish.remove ? uninstall_table : install_table};
+	const struct opt_spec spec = {.synopsis = o->wish.remove ? uninstall_synopsis
+								 : install_synopsis,
+				      .options = o->wish.remove ? uninstall_table : install_table};
 	int r = opt_parse(&spec, argc, argv, &o->args, fail);
 
 	return r == OPT_OK ? check(o, fail) : r;
@@ -132,11 +132,13 @@ static int find_programs(struct command *o, struct fail *fail)
 	o->wish.programs = o->programs;
 	if (!o->programs)
 		return fail_set(fail, FAIL_FATAL,
-				"the hooks' programs are not beside '%s'; install the suite anew", exe);
+				"the hooks' programs are not beside '%s'; install the suite anew",
+				exe);
 	return 0;
 }
 
-/* ---- act and report ---------------------------------------------------------------------------- */
+/* ---- act and report ----------------------------------------------------------------------------
+ */
 
 static void print_steps(const struct command *o, const struct argv *steps)
 {

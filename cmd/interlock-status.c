@@ -408,7 +408,8 @@ static void draw_guards(const struct command *o, const struct install_look *look
 	for (size_t i = 0; i < INSTALL_HOOKS; i++)
 		active += look->guards[i].active;
 	if (!active && !look->installed) {
-		draw_line(o, "guards", mem_strdup("none installed  (git interlock install)"), screen);
+		draw_line(o, "guards", mem_strdup("none installed  (git interlock install)"),
+			  screen);
 		return;
 	}
 	draw_line(o, "guards", mem_printf("%zu of %d hooks active", active, INSTALL_HOOKS), screen);
@@ -417,9 +418,10 @@ static void draw_guards(const struct command *o, const struct install_look *look
 	for (size_t i = 0; i < look->elsewhere.count; i++)
 		draw_line(o, "bypassed", mem_strdup(look->elsewhere.items[i]), screen);
 	if (look->unfinished)
-		draw_line(o, "",
-			  mem_strdup("an install was interrupted; run 'git interlock install' again"),
-			  screen);
+		draw_line(
+			o, "",
+			mem_strdup("an install was interrupted; run 'git interlock install' again"),
+			screen);
 }
 
 static void draw(const struct command *o, const struct survey *survey,

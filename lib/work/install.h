@@ -47,9 +47,9 @@
 extern const char *const install_hooks[INSTALL_HOOKS + 1];
 
 struct install_wish {
-	bool global;	      /* for all repositories of this user; `repo` may be NULL */
-	bool remove;	      /* want nothing */
-	bool chosen;	      /* `want` was said; else what the record says, else all */
+	bool global; /* for all repositories of this user; `repo` may be NULL */
+	bool remove; /* want nothing */
+	bool chosen; /* `want` was said; else what the record says, else all */
 	bool want[INSTALL_HOOKS];
 	const char *programs; /* the directory of the hooks' programs, absolute */
 };
@@ -58,10 +58,10 @@ struct install_plan {
 	struct argv steps; /* for people, in the order in which they are done */
 	struct argv notes; /* what they should know besides */
 	bool want[INSTALL_HOOKS];
-	bool idle;	       /* we have no folder here, and there are no steps */
-	bool config;	       /* git runs hooks from its settings */
-	bool each_ref;	       /* git calls the reference hook once for each ref (before 2.51) */
-	char version[32];      /* of git */
+	bool idle;	  /* we have no folder here, and there are no steps */
+	bool config;	  /* git runs hooks from its settings */
+	bool each_ref;	  /* git calls the reference hook once for each ref (before 2.51) */
+	char version[32]; /* of git */
 	struct install_parts *parts;
 };
 
@@ -74,7 +74,7 @@ int install_plan(struct repo *repo, const struct install_wish *wish, bool hold,
 int install_apply(struct install_plan *plan, struct fail *fail);
 void install_release(struct install_plan *plan);
 
-/* ---- which guards are active ----------------------------------------------------------------- */
+/* ---- which guards are active ------------------------------------------------------- */
 
 struct install_guard {
 	const char *hook;
@@ -85,7 +85,7 @@ struct install_guard {
 };
 
 struct install_look {
-	bool installed; /* there is a record, for this repository or for this user */
+	bool installed;	 /* there is a record, for this repository or for this user */
 	bool unfinished; /* a killed install has left it half-way */
 	struct install_guard guards[INSTALL_HOOKS];
 	struct argv elsewhere; /* linked worktrees with a core.hooksPath that leads past ours */

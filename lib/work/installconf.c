@@ -19,7 +19,7 @@
 #define DRAFT ".interlock"
 #define HOOKS_PATH "core.hookspath"
 
-/* ---- git's answers ------------------------------------------------------------------------ */
+/* ---- git's answers ----------------------------------------------------------------- */
 
 /* git without the caller's repository: what is asked names its own. */
 static void prepare_git(struct spawn *cmd, const char *git_dir)
@@ -64,9 +64,9 @@ static void add_setting(struct install_settings *list, const char *scope, const 
 	if (!strcmp(scope, "command"))
 		return;
 	MEM_GROW(list->items, list->cap, list->count + 1);
-	list->items[list->count++] = (struct install_setting){
-		scope, !strncmp(origin, "file:", 5) ? origin + 5 : origin, entry,
-		value ? value : ""};
+	list->items[list->count++] =
+		(struct install_setting){scope, !strncmp(origin, "file:", 5) ? origin + 5 : origin,
+					 entry, value ? value : ""};
 }
 
 int install_settings_read(const char *git_dir, struct install_settings *out, struct fail *fail)
@@ -116,7 +116,7 @@ char *install_expand(const char *file, const char *key, const char *raw, struct 
 	return NULL;
 }
 
-/* ---- one file -------------------------------------------------------------------------------- */
+/* ---- one file ---------------------------------------------------------------------- */
 
 static int read_conf(const char *path, struct bytes *out, struct stat *st, struct fail *fail)
 {
@@ -167,7 +167,7 @@ void install_conf_release(struct install_conf *conf)
 	install_entries_release(&conf->want);
 }
 
-/* ---- editing a copy: git knows its format -------------------------------------------------------- */
+/* ---- editing a copy: git knows its format ------------------------------------------ */
 
 struct copy {
 	char dir[PATH_MAX];
@@ -300,7 +300,7 @@ static int copy_remove(const struct copy *copy, const struct install_entry *e, s
 	return copy_git(copy, NULL, fail, "--fixed-value", "--unset-all", e->key, e->value, NULL);
 }
 
-/* ---- what is ours in it ---------------------------------------------------------------------- */
+/* ---- what is ours in it ------------------------------------------------------------ */
 
 static bool is_our_hook_key(const char *key)
 {
@@ -450,7 +450,7 @@ int install_conf_plan(struct install_conf *conf, int state,
 	return fail->kind ? fail_context(fail, "'%s'", conf->path) : 0;
 }
 
-/* ---- in place ------------------------------------------------------------------------------------ */
+/* ---- in place ---------------------------------------------------------------------- */
 
 /* Is that lock a second name of a draft of ours? Nobody else works here: we have "install". */
 int install_conf_heal(const char *path, struct fail *fail)

@@ -57,9 +57,10 @@ static int look_at_settings(const struct view *view, struct install_guard *guard
 	if (program && last_value(&view->settings, event)) {
 		r = -1;
 		if (view->version < 2054)
-			guard->why = mem_printf("it is installed as a setting, and git %s runs no hooks "
-						"from settings; run 'git interlock install' again",
-						view->text);
+			guard->why =
+				mem_printf("it is installed as a setting, and git %s runs no hooks "
+					   "from settings; run 'git interlock install' again",
+					   view->text);
 		else if (is_false(last_value(&view->settings, enabled)))
 			guard->why = mem_printf("%s is false", enabled);
 		else if (access(program, X_OK) < 0 && !strchr(program, '\''))
@@ -138,11 +139,12 @@ static void find_dir(struct view *view, struct fail *fail)
 		if (!path)
 			return;
 		view->dir_origin = set->origin;
-		view->dir = path[0] != '/' ? mem_printf("%s/%s",
-							view->repo->work_tree ? view->repo->work_tree
-									      : view->repo->git_dir,
-							path)
-					   : mem_strdup(path);
+		view->dir = path[0] != '/'
+				    ? mem_printf("%s/%s",
+						 view->repo->work_tree ? view->repo->work_tree
+								       : view->repo->git_dir,
+						 path)
+				    : mem_strdup(path);
 		free(path);
 	}
 	if (!view->dir)
@@ -180,8 +182,8 @@ static void look_elsewhere(const struct view *view, struct install_look *look)
 		for (size_t h = 0; value && h < INSTALL_HOOKS; h++)
 			ours = ours || install_is_ours(value, install_hooks[h], install_hooks[h]);
 		if (value && !ours)
-			argv_pushf(&look->elsewhere, "in the worktree '%s' core.hooksPath is '%s'", p,
-				   value);
+			argv_pushf(&look->elsewhere, "in the worktree '%s' core.hooksPath is '%s'",
+				   p, value);
 		install_settings_release(&settings);
 		free(admin);
 		free(file);
@@ -235,9 +237,10 @@ int install_look(struct repo *repo, struct install_look *look, struct fail *fail
 			free(guard->why);
 			guard->why = NULL;
 		} else if (!guard->why) {
-			guard->why = mem_strdup(look->installed ? "it was left out when the hooks were "
-								  "installed"
-								: "not installed");
+			guard->why =
+				mem_strdup(look->installed ? "it was left out when the hooks were "
+							     "installed"
+							   : "not installed");
 		}
 	}
 	if (fail->kind == 0 && look->installed)

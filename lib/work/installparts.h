@@ -6,6 +6,9 @@
 #include "install.h"
 
 #include "bytes.h"
+#include "lock.h"
+
+#include <sys/stat.h>
 
 #define INSTALL_ASIDE ".before-interlock"
 #define INSTALL_RECORD "installed"
@@ -27,16 +30,16 @@ const struct install_entry *install_entry_find(const struct install_entries *lis
 					       const char *value);
 void install_entries_release(struct install_entries *list);
 
-/* ---- the record ------------------------------------------------------------------------------ */
+/* ---- the record -------------------------------------------------------------------- */
 
 /* A settings file that we have put something into. */
 struct install_conf_record {
 	char *path;
-	char *was;		 /* the file in the state folder with its content before; NULL: edited */
-	bool was_there;		 /* it existed before */
-	char was_sum[65];	 /* SHA-256 of its content without ours, ... */
-	char from_sum[65];	 /* ... when the last change began, ... */
-	char made_sum[65];	 /* ... and after it */
+	char *was;	   /* the file in the state folder with its content before; NULL: edited */
+	bool was_there;	   /* it existed before */
+	char was_sum[65];  /* SHA-256 of its content without ours, ... */
+	char from_sum[65]; /* ... when the last change began, ... */
+	char made_sum[65]; /* ... and after it */
 	struct install_entries entries;
 };
 
@@ -59,7 +62,7 @@ struct install_conf_record *install_record_add(struct install_record *record, co
 void install_record_release(struct install_record *record);
 void install_sum(const void *data, size_t len, char out[65]);
 
-/* ---- a settings file --------------------------------------------------------------------------- */
+/* ---- a settings file --------------------------------------------------------------- */
 
 struct install_conf {
 	char *path;
@@ -91,7 +94,7 @@ int install_conf_write(const struct install_conf *conf, int64_t timeout, struct 
 int install_conf_heal(const char *path, struct fail *fail);
 void install_conf_release(struct install_conf *conf);
 
-/* ---- git's answers ------------------------------------------------------------------------------ */
+/* ---- git's answers ----------------------------------------------------------------- */
 
 /* A setting with where it comes from, as git lists it. */
 struct install_setting {
@@ -104,7 +107,8 @@ struct install_settings {
 	size_t count, cap;
 };
 
-/* All settings in order, those of the command line left out; `git_dir` NULL: outside of any repository. */
+/* All settings in order, those of the command line left out; `git_dir` NULL: outside of any
+ * repository. */
 int install_settings_read(const char *git_dir, struct install_settings *out, struct fail *fail);
 void install_settings_release(struct install_settings *settings);
 
@@ -114,7 +118,76 @@ char *install_expand(const char *file, const char *key, const char *raw, struct 
 /* "2.39.5" and 2039; -1 on failure. */
 int install_git_version(char *text, size_t size, struct fail *fail);
 
-/* ---- places -------------------------------------------------------------------------------------- */
+/* ---- what a plan is made of ---------------------------------------------------------- */
+
+enum act_kind {
+	ACT_MAKE,   /* the directory `dir` */
+	ACT_ASIDE,  /* `name` gets a second name, `value` */
+	ACT_MOVE,   /* `name` is renamed to `value`, which takes the place of what is there */
+	ACT_LINK,   /* `name` becomes a symbolic link to `value` */
+	ACT_WRITE,  /* `name` holds `value` */
+	ACT_REMOVE, /* `name` goes */
+	ACT_RMDIR,  /* the directory `dir` goes when it is empty */
+};
+
+struct install_act {
+	enum act_kind kind;
+	char *dir, *name, *value;
+};
+
+struct install_acts {
+	struct install_act *items;
+	size_t count, cap;
+};
+
+struct install_parts {
+	struct repo *repo;
+	const struct install_wish *wish;
+	struct file_modes modes;
+	char *state_path;
+	int state;
+	struct lock lock;
+	struct install_record old, made;
+	struct install_settings settings;
+	char *global_folder;
+	struct install_conf *confs;
+	size_t conf_count, conf_cap;
+	struct install_acts before, after; /* around the change of the settings */
+	struct argv folders;		   /* that are wanted */
+};
+
+void install_act_add(struct install_acts *acts, enum act_kind kind, const char *dir,
+		     const char *name, const char *value);
+int install_acts_do(const struct install_parts *parts, const struct install_acts *acts,
+		    struct fail *fail);
+void install_acts_release(struct install_acts *acts);
+
+/* Hooks in the directory `dir`; `wanted`: this is where ours belong. */
+void install_plan_beside(struct install_plan *plan, const char *dir, bool wanted);
+
+/* A folder of ours; `former`: where core.hooksPath led; "": to the hooks of each repository. */
+void install_plan_folder(struct install_plan *plan, const char *folder, const char *former);
+void install_plan_no_folder(struct install_parts *parts, const char *folder);
+
+/* The path in the folder's "former", NULL when there is none. The caller frees. */
+char *install_read_former(const char *folder);
+
+/* ---- places ------------------------------------------------------------------------ */
+
+char *install_join(const char *dir, const char *name);
+
+/* Where a link leads, NULL when it is none. The caller frees. */
+char *install_read_link(const char *dir, const char *name);
+bool install_is_there(const char *dir, const char *name, struct stat *st);
+
+/* Is that the path of our program for a hook, here or (`programs`) where we are now? */
+bool install_leads_to(const char *target, const char *hook, const char *programs);
+
+/* Does a value of core.hooksPath lead to a folder of ours? `arg`: the parts of the plan. */
+bool install_is_folder(const void *arg, const char *value);
+
+/* Did an install make this directory? */
+bool install_is_made(const struct install_record *record, const char *dir);
 
 /* Is <dir>/<name> a link to the program of the hook `hook`? */
 bool install_is_ours(const char *dir, const char *name, const char *hook);

@@ -11,22 +11,23 @@
 #define RECORD_MAX (1u << 20)
 
 const char *const install_hooks[INSTALL_HOOKS + 1] = {
-	"reference-transaction", "pre-commit",	 "post-checkout", "post-commit",
-	"post-merge",		 "post-rewrite", "pre-auto-gc",	  NULL};
+	"reference-transaction", "pre-commit", "post-checkout",
+	"post-commit",		 "post-merge", "post-rewrite",
+	"pre-auto-gc",		 NULL};
 
 void install_sum(const void *data, size_t len, char out[65])
 {
 	SHA256Data(data, len, out);
 }
 
-/* ---- settings of ours ------------------------------------------------------------------- */
+/* ---- settings of ours -------------------------------------------------------------- */
 
 void install_entry_add(struct install_entries *list, const char *key, const char *value,
 		       const char *former)
 {
 	MEM_GROW(list->items, list->cap, list->count + 1);
-	list->items[list->count++] = (struct install_entry){
-		mem_strdup(key), mem_strdup(value), former ? mem_strdup(former) : NULL};
+	list->items[list->count++] = (struct install_entry){mem_strdup(key), mem_strdup(value),
+							    former ? mem_strdup(former) : NULL};
 }
 
 /* Sections and variables in either case; our hooks' names are in lower case. */
@@ -51,7 +52,7 @@ void install_entries_release(struct install_entries *list)
 	*list = (struct install_entries){0};
 }
 
-/* ---- the record ------------------------------------------------------------------------------ */
+/* ---- the record -------------------------------------------------------------------- */
 
 struct install_conf_record *install_record_conf(struct install_record *record, const char *path)
 {
@@ -284,8 +285,7 @@ int install_record_parse(const char *text, size_t len, struct install_record *ou
 	good = json_is_object(object) && get_record(object, out);
 	json_decref(object);
 	out->found = good;
-	return good ? 0
-		    : fail_set(fail, FAIL_CORRUPT, "the record of an install makes no sense");
+	return good ? 0 : fail_set(fail, FAIL_CORRUPT, "the record of an install makes no sense");
 }
 
 int install_record_read(int state, struct install_record *out, struct fail *fail)

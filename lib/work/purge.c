@@ -34,7 +34,8 @@ int purge_check(struct repo *repo, struct fail *fail)
 
 	if (slots_look(repo, NULL, false, &slots, fail) == 0 && slots.count)
 		fail_set(fail, FAIL_NO,
-			 "there are slots (%zu, '%s' is one); give them back, and 'git worktree-reap "
+			 "there are slots (%zu, '%s' is one); give them back, and 'git "
+			 "worktree-reap "
 			 "--remove' removes them first",
 			 slots.count, slots.items[0].name);
 	if (fail->kind == 0 && mutex_look(repo, &runs, fail) == 0 && runs.count)
