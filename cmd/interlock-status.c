@@ -407,6 +407,8 @@ static void draw_guards(const struct command *o, const struct install_look *look
 
 	for (size_t i = 0; i < INSTALL_HOOKS; i++)
 		active += look->guards[i].active;
+	if (look->damage)
+		draw_line(o, "damaged", mem_strdup(look->damage), screen);
 	if (!active && !look->installed) {
 		draw_line(o, "guards", mem_strdup("none installed  (git interlock install)"),
 			  screen);

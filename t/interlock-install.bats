@@ -5,7 +5,7 @@
 # there comes back to the byte.
 
 # shellcheck disable=SC2154 # set by try(): output, stderr, lines
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2088
 
 load helpers
 
@@ -28,14 +28,14 @@ hook() { # <path> <shell commands>
 
 common() { git rev-parse --path-format=absolute --git-common-dir; }
 
-active() { git interlock status --json | grep '"guard"' | grep -c '"active":true' || :; }
+active() { git-interlock status --json | grep '"guard"' | grep -c '"active":true' || :; }
 guard() { # <hook> <key>
-    git interlock status --json | grep "\"hook\":\"$1\"" | json "$2"
+    git-interlock status --json | grep "\"hook\":\"$1\"" | json "$2"
 }
 
 # All guards are there, and what they are for happens.
 assert_guarded() {
-    assert_equal "$(active)" "${1:-7}" 'active guards'
+    assert_equal "$(active)" 7 'active guards'
     guard_works
 }
 guard_works() {
@@ -72,7 +72,8 @@ round_trip() { # <function that looks while it is installed>
 }
 assert_undone() { assert_equal "$(everything)" "$UNDONE_FROM" 'after the uninstall'; }
 
-# An older git as far as we ask: a newer one runs what such a git would find as well.
+# An older git as far as we ask: a newer one runs what such a git would find as well. (Only
+# for git-interlock: to what it starts itself git gives a PATH that begins with its own.)
 older_git() {
     can git-2.54 || return 0
     hook "$BATS_TEST_TMPDIR/older/git" "[ \"\$*\" != version ] || { echo git version 2.39.5; exit; }
@@ -224,7 +225,7 @@ mine() {
     older_git
     make_repo
     hook .git/hooks/pre-commit 'echo mine >>log'
-    must git interlock install
+    must git-interlock install
     mv .git/hooks/pre-commit .git/hooks/pre-commit.legacy
     hook .git/hooks/pre-commit 'echo framework >>log; here=${0%/*}
         [ ! -x "$here/pre-commit.legacy" ] || "$here/pre-commit.legacy" "$@"'
@@ -233,13 +234,13 @@ mine() {
 mine'
     assert_guarded
     assert_match "$(guard pre-commit via)" 'pre-commit.legacy$'
-    must git interlock install
+    must git-interlock install
     assert_guarded
     rm log
     must git commit -q --allow-empty -m two
     assert_file log 'framework
 mine'
-    must git interlock uninstall
+    must git-interlock uninstall
     rm log
     must git commit -q --allow-empty -m three
     assert_file log 'framework
@@ -252,14 +253,14 @@ mine'
     older_git
     make_repo
     framework
-    must git interlock install
+    must git-interlock install
     mv .git/hooks/pre-commit .git/hooks/pre-commit.legacy
     framework
     must git commit -q --allow-empty -m one
     assert_file log framework
     assert_guarded
-    must git interlock install
-    must git interlock uninstall
+    must git-interlock install
+    must git-interlock uninstall
     rm log
     must git commit -q --allow-empty -m two
     assert_file log framework
@@ -278,12 +279,12 @@ framework() { # as the real one: it refuses to call itself
     older_git
     make_repo
     hook .git/hooks/pre-commit 'echo mine >>log'
-    must git interlock install
+    must git-interlock install
     mv .git/hooks/pre-commit .git/hooks/pre-commit.old
     hook .git/hooks/pre-commit 'echo lefthook >>log'
     assert_equal "$(active)" 6
     assert_match "$(guard pre-commit reason)" "pre-commit' is another's"
-    must git interlock install
+    must git-interlock install
     assert_match "$stderr" "replaced it since.*before-interlock-1' and is not run"
     assert_guarded
     must git commit -q --allow-empty -m one
@@ -292,7 +293,7 @@ framework() { # as the real one: it refuses to call itself
     assert_absent .git/hooks/pre-commit.old
     mv .git/hooks/pre-commit .git/hooks/pre-commit.old
     hook .git/hooks/pre-commit 'echo lefthook >>log'
-    must git interlock uninstall
+    must git-interlock uninstall
     assert_equal "$(find .git/hooks -type l)" ''
     must git commit -q --allow-empty -m two
     assert_equal "$(cat log)" 'lefthook
@@ -531,6 +532,9 @@ refs/shadow'
         assert_match "$stderr" "interlock/installed"
         must_exit 128 git interlock install
         assert_equal "$(everything)" "$before"
+        must git interlock status
+        assert_match "$output" 'damaged +.interlock/installed'
+        assert_match "$output" '7 of 7 hooks active'
     done
     rm .git/interlock/installed
     must git interlock uninstall

@@ -88,6 +88,7 @@ struct install_look {
 	bool installed;	 /* there is a record, for this repository or for this user */
 	bool unfinished; /* a killed install has left it half-way */
 	struct install_guard guards[INSTALL_HOOKS];
+	char *damage;	       /* what is wrong with a record; NULL: nothing */
 	struct argv elsewhere; /* linked worktrees with a core.hooksPath that leads past ours */
 };
 

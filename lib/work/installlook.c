@@ -192,15 +192,18 @@ static void look_elsewhere(const struct view *view, struct install_look *look)
 }
 
 /* What was wanted, by the record of this repository or of this user. */
-static int read_wanted(const char *state, struct install_look *look, struct fail *fail)
+static void read_wanted(const char *state, struct install_look *look)
 {
 	struct install_record record = {0};
-	struct fail gone = FAIL_INIT;
+	struct fail fail = FAIL_INIT, gone = FAIL_INIT;
 	int dir = file_open_dir(AT_FDCWD, state, &gone);
 
 	if (dir < 0)
-		return 0;
-	if (install_record_read(dir, &record, fail) == 0 && record.found) {
+		return;
+	if (install_record_read(dir, &record, &fail) < 0) {
+		free(look->damage);
+		look->damage = mem_strdup(fail.message);
+	} else if (record.found) {
 		look->installed = true;
 		look->unfinished = look->unfinished || record.changing;
 		for (size_t i = 0; i < INSTALL_HOOKS; i++)
@@ -208,7 +211,6 @@ static int read_wanted(const char *state, struct install_look *look, struct fail
 	}
 	install_record_release(&record);
 	close(dir);
-	return fail->kind;
 }
 
 int install_look(struct repo *repo, struct install_look *look, struct fail *fail)
@@ -220,8 +222,9 @@ int install_look(struct repo *repo, struct install_look *look, struct fail *fail
 
 	*look = (struct install_look){0};
 	view.version = install_git_version(view.text, sizeof(view.text), fail);
-	if (fail->kind == 0 && read_wanted(state, look, fail) == 0 && global)
-		read_wanted(global, look, fail);
+	read_wanted(state, look);
+	if (global)
+		read_wanted(global, look);
 	if (fail->kind == 0 && install_settings_read(repo->git_dir, &view.settings, fail) == 0)
 		find_dir(&view, fail);
 	for (size_t i = 0; i < INSTALL_HOOKS; i++) {
@@ -258,6 +261,7 @@ void install_look_release(struct install_look *look)
 		free(look->guards[i].via);
 		free(look->guards[i].why);
 	}
+	free(look->damage);
 	argv_release(&look->elsewhere);
 	*look = (struct install_look){0};
 }

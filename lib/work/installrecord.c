@@ -300,8 +300,17 @@ int install_record_read(int state, struct install_record *out, struct fail *fail
 		*fail = read;
 	else
 		install_record_parse(text.data, text.len, out, fail);
-	if (fail->kind)
+	if (fail->kind == FAIL_CORRUPT) {
+		struct fail why = *fail;
+
+		fail_clear(fail);
+		fail_set(fail, FAIL_CORRUPT,
+			 "'interlock/%s': %s; when it is removed, what is ours is known by its "
+			 "names",
+			 INSTALL_RECORD, why.message);
+	} else if (fail->kind) {
 		fail_context(fail, "'interlock/%s'", INSTALL_RECORD);
+	}
 done:
 	bytes_release(&text);
 	return fail->kind;
