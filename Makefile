@@ -207,9 +207,10 @@ deps-bench: deps-build
 
 PAGES = $(wildcard Documentation/*.adoc)
 MAN1 = $(patsubst Documentation/%.adoc,$(B)/man/%.1,$(filter Documentation/git-%.adoc,$(PAGES)))
-MAN7 = $(B)/man/interlock-leases.7
+PAGES7 = Documentation/interlock-hooks.adoc Documentation/interlock-leases.adoc
+MAN7 = $(patsubst Documentation/%.adoc,$(B)/man/%.7,$(PAGES7))
 MAN5 = $(patsubst Documentation/%.adoc,$(B)/man/%.5,\
-	$(filter-out Documentation/interlock-leases.adoc,$(filter Documentation/interlock-%.adoc,$(PAGES))))
+	$(filter-out $(PAGES7),$(filter Documentation/interlock-%.adoc,$(PAGES))))
 
 define man_rules
 $(B)/man/%.$(1): Documentation/%.adoc

@@ -9,6 +9,7 @@
 #include "name.h"
 #include "number.h"
 #include "poolrequest.h"
+#include "progress.h"
 #include "rev.h"
 #include "watch.h"
 
@@ -23,6 +24,7 @@ struct command {
 	int64_t max, count, timeout, owner_pid, ttl, deadline, refusal;
 	bool no_wait, hold, resume, json, quiet;
 	int verbose;
+	enum progress_when progress;
 	struct opt_args args;
 	char **run; /* the command to wrap; NULL: none */
 	int run_count;
@@ -97,6 +99,7 @@ static int check(struct command *o, struct fail *fail)
 
 static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 {
+	int progress = -1;
 	const struct opt table[] = {
 		OPT_STRING(0, "base", &o->base, "commit-ish", "where it is to be (default HEAD)"),
 		OPT_STRING('b', NULL, &o->new_branch, "branch", "on this new branch"),
@@ -116,6 +119,7 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 		{OPT_KIND_NUMBER, 'E', NULL, &o->refusal, "status",
 		 "exit status of our own refusals"},
 		OPT_FLAG(0, "json", &o->json, "print JSON objects"),
+		OPT_TRISTATE("progress", &progress, "show progress"),
 		OPT_FLAG('q', "quiet", &o->quiet, "print only errors"),
 		OPT_COUNT('v', "verbose", &o->verbose, "explain what is decided"),
 		OPT_END,
@@ -123,6 +127,8 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 	const struct opt_spec spec = {.synopsis = synopsis, .options = table};
 	int r = opt_parse(&spec, argc, argv, &o->args, fail);
 
+	if (progress >= 0)
+		o->progress = progress ? PROGRESS_ALWAYS : PROGRESS_NEVER;
 	return r == OPT_OK ? check(o, fail) : r;
 }
 
@@ -204,8 +210,12 @@ static char *command_for_people(const struct command *o)
 static int prepare(const struct command *o, struct repo *repo, struct pool_claim *wish,
 		   struct fail *fail)
 {
+	struct progress progress;
 	int64_t patience;
 
+	if (progress_init(&progress, o->progress, o->quiet, fail) < 0)
+		return fail->kind;
+	repo->git_progress = progress.wanted;
 	*wish = (struct pool_claim){
 		.pool = o->pool,
 		.branch = o->branch ? o->branch : o->new_branch,

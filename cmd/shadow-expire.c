@@ -3,6 +3,7 @@
 #include "shadow.h"
 
 #include "expire.h"
+#include "intent.h"
 #include "number.h"
 #include "out.h"
 #include "pack.h"
@@ -107,7 +108,9 @@ static int act(const struct expire_command *o, struct repo *repo, struct expire_
 	uint64_t freed = 0;
 	bool left = false;
 
-	if (!o->dry_run && expire_sweep(repo, fail) == 0 && expire_drop(repo, plan, fail) == 0) {
+	if (!o->dry_run)
+		intents_heal(repo, true);
+	if (!o->dry_run && expire_drop(repo, plan, fail) == 0) {
 		if (expire_is_pending(repo))
 			expire_objects(repo, &freed, &left, fail);
 		else

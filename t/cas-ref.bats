@@ -621,6 +621,32 @@ held_flock() {
     done
 }
 
+@test "D18: the lock of a killed swap whose ref no later run names goes with expire or reap" {
+    requires strace
+    make_commits
+    local how ref long
+    long=$(printf 'n%.0s' {1..200})
+    for how in 'git-shadow-commit expire --keep 1' git-worktree-reap; do
+        for ref in refs/x/once "refs/x/$long"; do
+            try strace -f -o trace -e inject=renameat:signal=KILL:when=1 git-cas-ref "$ref" "$A" ''
+            assert_equal "$status" 137
+            [ -e ".git/$ref.lock" ]
+            must $how
+            no_debris
+            assert_equal "$(ls .git/interlock/locks | grep -c intent)" 0 'intents left'
+            refute git rev-parse -q --verify "$ref"
+        done
+        # One that is at work is left alone.
+        strace -f -o trace -e inject=renameat:delay_enter=3s git-cas-ref refs/x/busy "$A" '' 3>&- &
+        until [ -e .git/refs/x/busy.lock ]; do sleep 0.01; done
+        must $how
+        [ -e .git/refs/x/busy.lock ] || flunk "$how took the lock of one that is at work"
+        wait $!
+        holds refs/x/busy "$A"
+        git update-ref -d refs/x/busy
+    done
+}
+
 @test "D18: git that was killed under us leaves locks that are healed within seconds" {
     requires ptrace
     use_engine git

@@ -68,7 +68,7 @@ shown_options() { # <usage text> [<verb>]
         assert_match "$(perl -0777 -ne 'print $1 =~ s/\\//gr if /^\.SH "NAME"\n(.*)/m' out)" \
             "^$page - [a-z]" "NAME of $page"
     done
-    for page in $COMMANDS interlock-config interlock-format interlock-json interlock-leases; do
+    for page in $COMMANDS interlock-config interlock-format interlock-hooks interlock-json interlock-leases; do
         [ -f "$DOC/$page.adoc" ] || flunk "no page for $page"
     done
 }

@@ -102,6 +102,23 @@ reuse() {
     assert_equal "$(git worktree list | wc -l)" 2 'worktrees'
 }
 
+@test "claim: --progress shows how far git is, on standard error only; not a terminal: nothing" {
+    make_repo
+    export GIT_PROGRESS_DELAY=0
+    must git-worktree-claim --progress
+    assert_match "$stderr" '100% \(([0-9]+)/\1\)'
+    assert_equal "$output" "$PWD.worktrees/default-1"
+    must git-worktree-claim
+    assert_equal "$stderr" ''
+    # So does a slot that was left dirty and has to be cleaned.
+    must git-worktree-claim release default-2
+    echo left >../repo.worktrees/default-2/src/main.c
+    must git-worktree-claim --progress
+    assert_match "$stderr" '100% '
+    must_exit 129 env GIT_PROGRESS_DELAY=soon git-worktree-claim
+    assert_match "$stderr" GIT_PROGRESS_DELAY
+}
+
 @test "claim: from a subdirectory, a linked worktree, with -C, with leaked variables (D8)" {
     make_repo
     git worktree add -q ../linked

@@ -4,6 +4,7 @@
 #include "proc.h"
 #include "repo.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -168,6 +169,87 @@ static void clear_linked(struct repo *repo, const char *path, const struct stat 
 	if (dir >= 0)
 		close(dir);
 	free(file);
+}
+
+/* Unlinks what below an open directory is one inode with the intent, and called a lock. */
+static void unlink_locks_below(int dir, const struct stat *intent)
+{
+	static const char suffix[] = ".lock";
+	int own = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *stream = own < 0 ? NULL : fdopendir(own);
+	struct dirent *entry;
+
+	while (stream && (entry = readdir(stream))) {
+		size_t n = strlen(entry->d_name), tail = strlen(suffix);
+		struct stat st;
+		int below;
+
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		if (n > tail && !strcmp(entry->d_name + n - tail, suffix)) {
+			if (fstatat(dir, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+			    same_inode(&st, intent))
+				unlinkat(dir, entry->d_name, 0);
+		} else if (entry->d_type == DT_DIR || entry->d_type == DT_UNKNOWN) {
+			below = openat(dir, entry->d_name,
+				       O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+			if (below >= 0) {
+				unlink_locks_below(below, intent);
+				close(below);
+			}
+		}
+	}
+	if (stream)
+		closedir(stream);
+	else if (own >= 0)
+		close(own);
+}
+
+/*
+ * Heals a linked intent if its writer is dead, whichever ref it was for: a long name of
+ * a ref cannot be read from the key. Refs of a single worktree are never written so.
+ */
+static void heal_linked(struct repo *repo, int dir, const char *file)
+{
+	struct fail failed = FAIL_INIT;
+	char *key = mem_dup(file, strlen(file) - strlen(SUFFIX));
+	int fd = try_flock(dir, key), refs;
+	struct stat st;
+
+	if (fd >= 0 && fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode)) {
+		if (st.st_nlink > 1) {
+			refs = file_open_dir(repo->common_fd, "refs", &failed);
+			if (refs >= 0) {
+				unlink_locks_below(refs, &st);
+				close(refs);
+			}
+			unlink_head_locks(repo, &st, &failed);
+		}
+		if (failed.kind == 0)
+			unlinkat(dir, file, 0);
+	}
+	if (fd >= 0)
+		close(fd);
+	free(key);
+}
+
+static void heal_all_linked(struct repo *repo)
+{
+	struct bytes names = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	int dir = repo_state_dir(repo, "locks", &ignored);
+
+	if (dir < 0)
+		return;
+	file_each_name(dir, &names, &ignored);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1) {
+		size_t n = strlen(p), tail = strlen(SUFFIX);
+
+		if (n > tail && !strcmp(p + n - tail, SUFFIX))
+			heal_linked(repo, dir, p);
+	}
+	bytes_release(&names);
+	close(dir);
 }
 
 /* ---- by git ---------------------------------------------------------------------------- */
@@ -393,20 +475,6 @@ static bool sweep(int dir)
 	return finished;
 }
 
-void git_intents_heal(struct repo *repo, bool wait)
-{
-	struct fail ignored = FAIL_INIT;
-	int dir = repo_state_dir(repo, "git", &ignored);
-
-	if (dir < 0)
-		return;
-	if (!sweep(dir) && wait) {
-		clock_sleep(SETTLED_MS);
-		sweep(dir);
-	}
-	close(dir);
-}
-
 int git_intent_begin(struct repo *repo, const struct bytes *text, struct git_intent *intent,
 		     struct fail *fail)
 {
@@ -447,6 +515,21 @@ void git_intent_end(struct git_intent *intent)
 }
 
 /* ---- both -------------------------------------------------------------------------------- */
+
+void intents_heal(struct repo *repo, bool wait)
+{
+	struct fail ignored = FAIL_INIT;
+	int dir = repo_state_dir(repo, "git", &ignored);
+
+	heal_all_linked(repo);
+	if (dir < 0)
+		return;
+	if (!sweep(dir) && wait) {
+		clock_sleep(SETTLED_MS);
+		sweep(dir);
+	}
+	close(dir);
+}
 
 bool intent_clear(struct repo *repo, const char *path, const char *own_key)
 {

@@ -75,10 +75,12 @@ void git_intent_end(struct git_intent *intent);
 void git_intent_leave(struct git_intent *intent);
 
 /*
- * Removes what dead writers left that nobody has met yet (packed-refs.lock stands in the
- * way of git's own pack-refs too). `wait`: a second, when something is too young to judge.
+ * Removes what dead writers of either kind left and nobody has met yet: the lock of a ref
+ * that no later run names, or packed-refs.lock, which stands in the way of git's own
+ * pack-refs. What has a living holder is passed over. `wait`: a second, when something
+ * is too young to judge.
  */
-void git_intents_heal(struct repo *repo, bool wait);
+void intents_heal(struct repo *repo, bool wait);
 
 /*
  * A lock stands in the way: removes it if it can be proved to be a dead writer's

@@ -46,6 +46,7 @@ struct repo {
 	struct git_repository *handle; /* NULL under the git engine */
 	struct gitconf conf;
 	struct waiting waiting; /* the caller's to set once the repository is open */
+	bool git_progress; /* so is this: git shows how far it is on our standard error */
 };
 
 enum repo_need {

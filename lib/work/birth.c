@@ -669,8 +669,12 @@ static int read_tree(struct slot *slot, int tree, const struct oid *base, struct
 	 * --reset and not -m: what a killed population has left is written over, and
 	 * where nothing is, nothing is looked for.
 	 */
-	argv_push_all(&cmd.argv, "read-tree", "--reset", "-u", "--no-recurse-submodules",
-		      oid_hex(base, hex), NULL);
+	argv_push_all(&cmd.argv, "read-tree", "--reset", "-u", "--no-recurse-submodules", NULL);
+	if (slot->repo->git_progress) {
+		argv_push(&cmd.argv, "-v");
+		cmd.stderr_fd = STDERR_FILENO;
+	}
+	argv_push(&cmd.argv, oid_hex(base, hex));
 	birth_run(&cmd, what, fail);
 	spawn_release(&cmd);
 	free(what);

@@ -3,7 +3,6 @@
 
 #include "checkpoint.h"
 #include "clock.h"
-#include "intent.h"
 #include "oidset.h"
 #include "pack.h"
 #include "packdir.h"
@@ -556,27 +555,4 @@ done:
 	bytes_release(&reach.tips);
 	bytes_release(&reach.known);
 	return fail->kind;
-}
-
-/*
- * What a writer left that was killed after its swap: its intent. The next swap of that ref takes
- * it away; a chain in which nothing changes any more has no next one.
- */
-static int heal_ref(void *arg, const char *name, UNUSED const struct oid *oid,
-		    UNUSED struct fail *fail)
-{
-	struct repo *repo = arg;
-	struct ref_lock lock = REF_LOCK_INIT;
-	struct fail busy = FAIL_INIT;
-
-	if (ref_lock_take(repo, name, 0, &lock, &busy) == 0)
-		ref_lock_heal(repo, name, &busy);
-	ref_lock_drop(&lock);
-	return 0;
-}
-
-int expire_sweep(struct repo *repo, struct fail *fail)
-{
-	git_intents_heal(repo, true);
-	return ref_each(repo, "refs/shadow/", heal_ref, repo, fail);
 }

@@ -67,9 +67,6 @@ bool expire_is_pending(struct repo *repo);
  */
 int expire_objects(struct repo *repo, uint64_t *bytes_freed, bool *left, struct fail *fail);
 
-/* Takes away what killed writers left of the locks of refs (packs have pack_sweep()). */
-int expire_sweep(struct repo *repo, struct fail *fail);
-
 void expire_plan_release(struct expire_plan *plan);
 
 #endif

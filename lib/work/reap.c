@@ -353,7 +353,7 @@ static void sweep(struct repo *repo, const struct reap_options *options, struct 
 	slots_release(&slots);
 	fail_clear(&ignored);
 	if (!options->dry_run)
-		git_intents_heal(repo, false);
+		intents_heal(repo, false);
 	birth_sweep(repo, options->dry_run, &swept, &ignored);
 	reap->swept += swept;
 }

@@ -27,6 +27,7 @@ struct tidying {
 	struct oid head;
 	const char *lease; /* whose rescue it is, should more turn up */
 	bool detached;
+	bool shown; /* what git runs now shows how far it is */
 	bool rules_differ; /* what was ignored may be untracked now */
 };
 
@@ -42,6 +43,8 @@ static int run(struct tidying *t, struct fail *fail, ...)
 	repo_git(t->repo, &cmd);
 	/* A slot whose index was split goes back to one that we can read. */
 	argv_push_all(&cmd.argv, "-c", "core.splitIndex=false", NULL);
+	if (t->shown)
+		cmd.stderr_fd = STDERR_FILENO;
 	va_start(ap, fail);
 	while ((arg = va_arg(ap, const char *)))
 		argv_push(&cmd.argv, arg);
@@ -113,8 +116,11 @@ static int check_out(struct tidying *t, struct fail *fail)
 {
 	char hex[OID_HEX_MAX + 1];
 
-	if (run(t, fail, "checkout", "--quiet", "--detach", "--no-recurse-submodules", "--force",
-		oid_hex(t->options->base, hex), "--", NULL) < 0)
+	t->shown = t->slot->repo->git_progress;
+	run(t, fail, "checkout", "--quiet", t->shown ? "--progress" : "--no-progress", "--detach",
+	    "--no-recurse-submodules", "--force", oid_hex(t->options->base, hex), "--", NULL);
+	t->shown = false;
+	if (fail->kind)
 		return fail->kind;
 	t->detached = true;
 	t->head = *t->options->base;
