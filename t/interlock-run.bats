@@ -370,7 +370,7 @@ runs() { find .git/interlock/runs -type f 2>/dev/null; }
     make_repo
     mkfifo up
     bg git-interlock run --mutex tick -- \
-        bash -c 'trap "echo term >>got; exit 1" TERM; echo >up; while :; do sleep 0.05; done'
+        bash -c 'trap "echo term >>got; sleep 0.5; exit 1" TERM; echo >up; while :; do sleep 0.05; done'
     local holder=${BG_PIDS[-1]} status=0 i
     read -r _ <up
     for i in 1 2 3; do kill -TERM "$holder"; done
