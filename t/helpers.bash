@@ -389,3 +389,23 @@ debris() {
         [ -e "${keep%.keep}.pack" ] || echo "$keep"
     done
 }
+
+# ---- slots ----------------------------------------------------------------------
+
+# Starts a claim that holds a slot until let_slot_go; its path is in HELD.
+hold_slot() { # <option>...
+    local fifo
+    fifo=$(mktemp -u "$BATS_TEST_TMPDIR/slot.XXXXXX")
+    mkfifo "$fifo.in" "$fifo.out"
+    git-worktree-claim -q --hold "$@" <"$fifo.in" >"$fifo.out" 2>"$fifo.err" 3>&- &
+    SLOT_PID=$!
+    BG_PIDS+=("$SLOT_PID")
+    exec {SLOT_FD}>"$fifo.in"
+    HELD=
+    read -r HELD <"$fifo.out" || :
+    [ -d "$HELD" ] || flunk "no slot is held: $(cat "$fifo.err")"
+}
+let_slot_go() {
+    exec {SLOT_FD}>&-
+    wait "$SLOT_PID"
+}
