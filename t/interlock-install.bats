@@ -644,6 +644,26 @@ message')
     assert_equal "$(active)" 0
 }
 
+@test "G6: installed for a repository and then for the user: each once, and in no circle" {
+    make_repo
+    older_git
+    hook .git/hooks/pre-commit 'echo own >>log'
+    hook .git/hooks/$REF_HOOK '[ "$1" != prepared ] || cat >>refs'
+    must git-interlock install
+    must git-interlock install --global
+    # git calls the user's folder, and ours in it comes upon ours here.
+    must timeout 20 git update-ref refs/heads/one HEAD
+    assert_equal "$(grep -c refs/heads/one refs)" 1
+    must timeout 20 git commit -q --allow-empty -m one
+    assert_file log own
+    must timeout 20 git checkout -q -b two
+    must git-interlock uninstall
+    must timeout 20 git commit -q --allow-empty -m two
+    assert_file log 'own
+own'
+    must git-interlock uninstall --global
+}
+
 @test "install: outside of a repository it says so; --global works there" {
     must_exit 128 git interlock install
     must git interlock install --global

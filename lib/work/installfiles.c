@@ -2,7 +2,7 @@
 /* install: hooks as files, beside those that are there or in a folder of our own. */
 #include "installparts.h"
 
-#include "guardlook.h"
+#include "hookchain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define CHAIN "chain"
-#define FORMER "former"
+#define FORMER HOOKCHAIN_FORMER
 
 /*
  * Every name that git calls. push-to-checkout and proc-receive are not among them: that they
@@ -87,7 +87,7 @@ static void retire(struct install_plan *plan, struct install_acts *acts, const c
 static bool is_same_maker(const char *dir, const char *name, const char *other)
 {
 	char *a = install_join(dir, name), *b = install_join(dir, other);
-	bool same = guard_look_same_maker(a, b);
+	bool same = hookchain_same_maker(a, b);
 
 	free(a);
 	free(b);
