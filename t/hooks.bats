@@ -8,14 +8,6 @@
 
 load helpers
 
-# Puts hooks into the present repository as a plain hooks directory has them.
-use_hooks() { # <hook>...
-    local hooks name
-    hooks=$(git rev-parse --path-format=absolute --git-common-dir)/hooks
-    mkdir -p "$hooks"
-    for name; do ln -sf "$BIN/hooks/$name" "$hooks/$name"; done
-}
-
 # Runs a function for every hash and every format of refs that this git has.
 every_format() {
     local hash format here=$PWD
