@@ -20,14 +20,20 @@ hook_names() {
     done
 }
 
-# $scratch/still/<hook>: the program that does nothing, under the name of each hook.
-make_noops() {
+# Ours as they are installed, in $hooked, and in $still what does nothing under the name of
+# each hook. Both are copies: the kernel starts what a linker has just written, here and
+# there, in more and smaller steps than a file that was written from its beginning to its end.
+make_programs() {
     local hook
-    [ ! -d "$scratch/still" ] || return 0
-    mkdir "$scratch/still" &&
-        cc -O2 -static -o "$scratch/still/noop" "$here/noop.c" || die "cannot build noop"
+    hooked=$scratch/prefix/libexec/interlock still=$scratch/prefix/still
+    [ ! -d "$still" ] || return 0
+    mkdir -p "$hooked" "$still" "$scratch/prefix/bin" &&
+        install -m 755 "$build"/git-* "$scratch/prefix/bin" &&
+        install -m 755 "$build/hooks/chain" "$hooked" &&
+        cc -O2 -g -static -o "$scratch/nothing" "$here/noop.c" || die "cannot build noop"
     for hook in $(hook_names); do
-        cp "$scratch/still/noop" "$scratch/still/$hook" || die "cannot copy noop"
+        install -m 755 "$build/hooks/$hook" "$hooked" &&
+            install -m 755 "$scratch/nothing" "$still/$hook" || die "cannot copy the programs"
     done
 }
 
@@ -35,16 +41,16 @@ make_noops() {
 # in the place of each, or nothing.
 hook_repo() { # <name> ours|noop|none
     local dir=$scratch/$1 link
+    make_programs
     rm -rf "$dir" && new_repo "$dir" && cd "$dir" && echo x >file && git add file &&
         git commit -qm one || die "cannot make the repository '$1'"
     git config interlock.autoSave false
     [ "$2" != none ] || return 0
-    git-interlock install -q || die "install failed"
+    "$scratch/prefix/bin/git-interlock" install -q || die "install failed"
     [ "$2" = noop ] || return 0
-    make_noops
-    sed -i "s|'$build/hooks/|'$scratch/still/|" .git/config
+    sed -i "s|'$hooked/|'$still/|" .git/config
     for link in .git/hooks/*; do
-        [ ! -L "$link" ] || ln -sf "$scratch/still/${link##*/}" "$link"
+        [ ! -L "$link" ] || ln -sf "$still/${link##*/}" "$link"
     done
 }
 
@@ -74,7 +80,6 @@ each_git() { # <function>
 row_hooks() {
     local hook row=$ROW id zero
     local -a args
-    make_noops
     hook_repo hooks none
     id=$(git rev-parse HEAD) zero=${id//?/0}
     for hook in $(hook_names); do
@@ -87,7 +92,7 @@ row_hooks() {
         esac
         echo "$zero $id refs/heads/other" >"$scratch/hook.in"
         ROW=$hook times -w 20 -n "$((10 * fast_rounds))" -i "$scratch/hook.in" \
-            ::: "$build/hooks/$hook" "${args[@]}" ::: "$scratch/still/$hook" "${args[@]}"
+            ::: "$hooked/$hook" "${args[@]}" ::: "$still/$hook" "${args[@]}"
         ROW=$hook timed_row 'the hook, nothing of ours concerned' 'a static program that does nothing' '<= 1.15'
     done
     ROW=$row
