@@ -37,7 +37,7 @@ static char *own_hooks(UNUSED const void *arg)
 void hook_begin(struct hook *hook, const char *name, char **argv)
 {
 	static const struct hookchain chain = {
-		.self = "/proc/self/exe", .top = ".", .own_hooks = own_hooks};
+		.self = "/proc/self/exe", .top = "", .own_hooks = own_hooks};
 	bool doubt = false; /* then there is none */
 
 	*hook = (struct hook){.name = name, .argv = argv, .input = ""};

@@ -176,6 +176,28 @@ team() {
     guard_works
 }
 
+@test "G6: git hook run finds the team's hooks of any name behind our folder" {
+    requires git-2.36
+    make_repo
+    older_git
+    git config core.hooksPath .githooks
+    hook .githooks/release-check 'echo checked "$@" >>log; exit 3'
+    hook .githooks/pre-push 'echo pushed >>log'
+    hook .githooks/helper.sh 'exit 1'
+    must git-interlock install
+    must_exit 3 git hook run release-check -- one two
+    assert_file log 'checked one two'
+    must git hook run pre-push
+    assert_absent .git/interlock/hooks/helper.sh
+    must git-interlock install
+    assert_equal "$output" ''
+    # One that has gone leaves nothing that git would take for a hook.
+    rm .githooks/release-check
+    must git hook run --ignore-missing release-check
+    must git-interlock uninstall
+    assert_absent .git/interlock/hooks
+}
+
 @test "G6: husky: its generated folder is its own; when it is set up anew, status says so" {
     make_repo
     hook .husky/_/pre-commit 'echo husky >>log'

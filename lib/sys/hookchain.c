@@ -107,7 +107,7 @@ static char *former_dir(const struct hookchain *chain, const char *file, bool *d
 		else if (text.data[0] == '/')
 			dir = mem_strdup(text.data);
 		else if (chain->top)
-			dir = mem_printf("%s/%s", chain->top, text.data);
+			dir = mem_printf("%s%s%s", chain->top, *chain->top ? "/" : "", text.data);
 		*doubt = *doubt || !dir;
 	}
 	bytes_release(&text);

@@ -17,7 +17,7 @@
 
 struct hookchain {
 	const char *self; /* our own program: it is passed over, what is behind it counts */
-	const char *top;  /* where git runs hooks, for relative paths; NULL: not known */
+	const char *top;  /* where git runs hooks: "" is here; NULL: not known */
 	/* The hooks directory of the repository, or NULL. The caller frees. */
 	char *(*own_hooks)(const void *arg);
 	const void *arg;
