@@ -699,6 +699,30 @@ assert_clean_tree() {
     assert_file .git/worktrees/mine/gitdir "$(realpath ../another)/.git"
 }
 
+@test "post-checkout: what a prune takes where refs are in a reftable is told, and nothing half made" {
+    requires reftable
+    REF_FORMAT=reftable make_repo
+    use_hooks post-checkout
+    must git worktree add ../fine
+    assert_whole ../fine fine
+    rm .git/hooks/post-checkout
+    damage_first 'rm -rf "$admin"'
+    must git worktree add ../gone
+    assert_match "$stderr" "a prune has removed what git knew of '.*/gone'; remove it with"
+    assert_no_match "$stderr" 'made again'
+    assert_absent .git/worktrees/gone
+    assert_file ../gone/README 'read me'
+    assert_equal "$(find .git/interlock -path '*tmp/*')" ''
+    rm -r ../gone .git/hooks/post-checkout
+    must git worktree add ../gone gone
+    assert_whole ../gone gone
+    # A part of it that can be told is made again.
+    damage_first 'rm "$admin/gitdir" "$admin/index"'
+    must git worktree add ../half
+    assert_match "$stderr" 'made again: gitdir, index'
+    assert_whole ../half half
+}
+
 @test "post-checkout: an ordinary checkout, a clone and an orphan are none of its business" {
     requires strace
     make_repo

@@ -228,4 +228,6 @@ exit "$status"
 # ---- what differs, and is right to do so -------------------------------------------------------
 
 : <<'KNOWN'
+t1416	interleaving hook calls succeed	a hook prints $0: git calls ours by its path in the folder, and ours calls it by an absolute one
+t1800	git hook run: (basic|stdout|exit code)|pass arguments|core.hooksPath=<PATH> hook run	with an older git, `git hook run <name>` looks in the folder, which has the names that git itself calls
 KNOWN
