@@ -5,9 +5,9 @@
 #include "install.h"
 #include "purge.h"
 #include "quote.h"
-#include "self.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,26 +114,27 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 static int find_programs(struct command *o, struct fail *fail)
 {
 	static const char *const places[] = {"../libexec/interlock", "hooks"};
+	char exe[PATH_MAX];
+	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+	const char *slash;
 
-	for (size_t i = 0; !o->programs && i < ARRAY_SIZE(places); i++) {
-		char *dir = self_beside(places[i]);
-		char *program = dir ? mem_printf("%s/%s", dir, install_hooks[0]) : NULL;
+	exe[len > 0 ? len : 0] = '\0';
+	slash = strrchr(exe, '/');
+	for (size_t i = 0; slash && !o->programs && i < ARRAY_SIZE(places); i++) {
+		char *dir = mem_printf("%.*s%s", (int)(slash + 1 - exe), exe, places[i]);
+		char *program = mem_printf("%s/%s", dir, install_hooks[0]);
 
-		if (program && access(program, X_OK) == 0)
+		if (access(program, X_OK) == 0)
 			o->programs = realpath(dir, NULL);
 		free(dir);
 		free(program);
 	}
 	o->wish.programs = o->programs;
-	if (!o->programs) {
-		char *here = self_beside("");
-
-		fail_set(fail, FAIL_FATAL,
-			 "the hooks' programs do not go with '%s'; install the suite anew",
-			 here ? here : "this one");
-		free(here);
-	}
-	return fail->kind;
+	if (!o->programs)
+		return fail_set(fail, FAIL_FATAL,
+				"the hooks' programs are not beside '%s'; install the suite anew",
+				exe);
+	return 0;
 }
 
 /* ---- act and report ----------------------------------------------------------------------------
