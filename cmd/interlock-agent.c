@@ -242,12 +242,8 @@ static void log_failure(struct repo *repo, const char *chain, const char *sessio
 	ledger_append(repo, &event, LEDGER_WAIT, &ignored);
 }
 
-/*
- * A tool that says which file it wrote pays for that file only, and the checkpoint says
- * that this session wrote it.
- */
-static int save_here(const struct command *o, struct repo *repo, const char *file,
-		     struct fail *fail)
+static int save_paths(const struct command *o, struct repo *repo, const char *file,
+		      struct fail *fail)
 {
 	char *session = agent_session(&o->event);
 	char *spec = file ? mem_printf(":(top)%s", file) : NULL;
@@ -264,7 +260,7 @@ static int save_here(const struct command *o, struct repo *repo, const char *fil
 	agent_message(&o->event, file, &message);
 	argv_pushf(&trailers, "Agent: %s", agent_kind_name(o->kind));
 	options.message = message.data;
-	if (snapshot_save(repo, &options, &saved, fail) < 0)
+	if (snapshot_save(repo, &options, &saved, fail) < 0 && !file)
 		log_failure(repo, saved.chain, options.session, fail);
 	snapshot_release(&saved);
 	argv_release(&trailers);
@@ -272,6 +268,21 @@ static int save_here(const struct command *o, struct repo *repo, const char *fil
 	free(session);
 	free(spec);
 	return fail->kind;
+}
+
+/*
+ * A tool that says which file it wrote pays for that file only, and the checkpoint says
+ * that this session wrote it. One that is gone again, or is in a nested repository, cannot be
+ * saved by itself.
+ */
+static int save_here(const struct command *o, struct repo *repo, const char *file,
+		     struct fail *fail)
+{
+	struct fail alone = FAIL_INIT;
+
+	if (file && save_paths(o, repo, file, &alone) == 0)
+		return 0;
+	return save_paths(o, repo, NULL, fail);
 }
 
 static int save(const struct command *o, struct fail *fail)
