@@ -165,11 +165,11 @@ int agent_parse(const char *text, size_t len, struct agent_event *out, struct fa
 
 void agent_event_release(struct agent_event *event)
 {
-	char **texts[] = {&event->event,    &event->session, &event->cwd,  &event->name,
-			  &event->worktree, &event->tool,    &event->file, &event->reason};
+	const char **texts[] = {&event->event,	  &event->session, &event->cwd,	 &event->name,
+				&event->worktree, &event->tool,	   &event->file, &event->reason};
 
 	for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {
-		free(*texts[i]);
+		free((char *)*texts[i]);
 		*texts[i] = NULL;
 	}
 }

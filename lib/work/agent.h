@@ -35,14 +35,14 @@ const char *agent_kind_name(enum agent_kind kind);
 
 /* What is not said is NULL. */
 struct agent_event {
-	char *event;	/* hook_event_name; never NULL after a parse */
-	char *session;	/* session_id */
-	char *cwd;	/* absolute */
-	char *name;	/* name, or worktree_name: what the agent calls a new worktree */
-	char *worktree; /* worktree_path; absolute */
-	char *tool;	/* tool_name */
-	char *file;	/* the file that this tool has written, when it writes one; absolute */
-	char *reason;	/* why the session ends */
+	const char *event;    /* hook_event_name; never NULL after a parse */
+	const char *session;  /* session_id */
+	const char *cwd;      /* absolute */
+	const char *name;     /* name, or worktree_name: what the agent calls a new worktree */
+	const char *worktree; /* worktree_path; absolute */
+	const char *tool;     /* tool_name */
+	const char *file;   /* the file that this tool has written, when it writes one; absolute */
+	const char *reason; /* why the session ends */
 };
 
 enum agent_action {
