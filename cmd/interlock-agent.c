@@ -97,9 +97,11 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
  */
 static int keep_streams(struct command *o, struct fail *fail)
 {
-	int error = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+	/* One that was closed is there for reading only (status_open_streams()). */
+	bool heard = (fcntl(STDERR_FILENO, F_GETFL) & O_ACCMODE) != O_RDONLY;
+	int error = heard ? fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1) : -1;
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-	FILE *talk = error < 0 ? NULL : fdopen(error, "we");
+	FILE *talk = error < 0 ? fopen("/dev/null", "we") : fdopen(error, "we");
 
 	o->answer = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
 	if (o->answer < 0 || null < 0 || !talk)
@@ -242,11 +244,33 @@ static void log_failure(struct repo *repo, const char *chain, const char *sessio
 	ledger_append(repo, &event, LEDGER_WAIT, &ignored);
 }
 
+/*
+ * A pathspec for that file and no other. One without special characters is given as a
+ * path, which the native engine takes.
+ */
+static char *spec_of(const struct repo *repo, const char *file)
+{
+	static const char special[] = "*?[\\";
+	struct bytes spec = BYTES_INIT;
+
+	if (file[0] != ':' && !strpbrk(file, special)) {
+		bytes_addf(&spec, "%s/%s", repo->work_tree, file);
+		return bytes_take(&spec);
+	}
+	bytes_adds(&spec, ":(top)");
+	for (const char *p = file; *p; p++) {
+		if (strchr(special, *p))
+			bytes_addc(&spec, '\\');
+		bytes_addc(&spec, *p);
+	}
+	return bytes_take(&spec);
+}
+
 static int save_paths(const struct command *o, struct repo *repo, const char *file,
 		      struct fail *fail)
 {
 	char *session = agent_session(&o->event);
-	char *spec = file ? mem_printf(":(top)%s", file) : NULL;
+	char *spec = file ? spec_of(repo, file) : NULL;
 	struct bytes message = BYTES_INIT;
 	struct argv trailers = ARGV_INIT;
 	struct snapshot saved = {0};
@@ -443,6 +467,15 @@ static int release(struct slot *slot, struct fail *fail)
 	return fail->kind;
 }
 
+/* What is not there any more is removed; what is no slot is not ours to remove. */
+static void not_found(const char *path, struct fail *fail)
+{
+	if (faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) < 0 && errno == ENOENT)
+		fail_clear(fail);
+	else
+		fail->kind = FAIL_NO;
+}
+
 static int remove_worktree(const struct command *o, struct fail *fail)
 {
 	const char *path = o->event.worktree;
@@ -461,7 +494,7 @@ static int remove_worktree(const struct command *o, struct fail *fail)
 	}
 	if (fail->kind == 0 && repo_open(&repo, REPO_ANY, fail) == 0) {
 		if (slot_find(&repo, path, &slot, fail) == FAIL_GONE)
-			fail->kind = FAIL_NO;
+			not_found(path, fail);
 		else if (fail->kind == 0 && slot.state != STATE_FREE &&
 			 check_owner(o, &slot, fail) == 0)
 			release(&slot, fail);
@@ -508,6 +541,18 @@ static void end_session(const struct command *o, struct fail *fail)
 		*fail = releasing;
 }
 
+/* Holds open nothing of the agent's, which waits for the end of what it reads. */
+static int let_go_of_all_but(int report)
+{
+	const int kept = STDERR_FILENO + 1;
+
+	if (report != kept && dup3(report, kept, O_CLOEXEC) < 0)
+		return report;
+	close_range((unsigned)kept + 1, ~0U, 0);
+	stderr = fopen("/dev/null", "we");
+	return kept;
+}
+
 /* In the child: what it has to say goes through the pipe, as long as somebody listens. */
 static void end_in_child(const struct command *o, int report)
 {
@@ -518,8 +563,8 @@ static void end_in_child(const struct command *o, int report)
 
 	setsid();
 	signal(SIGPIPE, SIG_IGN);
+	report = let_go_of_all_but(report);
 	shield_raise(&shield, &ignored);
-	stderr = fopen("/dev/null", "we");
 	end_session(o, &fail);
 	written = write(report, &fail, sizeof(fail));
 	_exit(written < 0);
