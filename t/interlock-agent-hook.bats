@@ -279,6 +279,8 @@ $(git_tree)"
     both_engines saves_odd_file
 }
 saves_odd_file() {
+    # Forced, it refuses what is more than a path.
+    [ "$GIT_INTERLOCK_ENGINE" != native ] || use_engine auto
     agent_repo
     wrote() { must_hook claude-code/PostToolUse-Write "s|/src/parser.c|$1|g"; }
     put new 1
