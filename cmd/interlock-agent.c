@@ -115,7 +115,7 @@ static int keep_streams(struct command *o, struct fail *fail)
 	return 0;
 }
 
-/* ---- where ---------------------------------------------------------------------------------- */
+/* ---- where ----------------------------------------------------------------------------------- */
 
 /*
  * Into the directory that the agent works in. Variables of git that we were started with are
@@ -163,20 +163,16 @@ static bool near_repository(void)
 }
 
 /*
- * For what only saves: true and open, or nothing is to be saved here, which is no failure: no
- * directory, no repository, no work tree.
+ * For what only saves: true when there is something to open; else there is nothing to save,
+ * which is no failure: no directory, no repository.
  */
-static bool open_to_save(const struct command *o, struct repo *repo, struct fail *fail)
+static bool go_to_save(const struct command *o, struct fail *fail)
 {
 	if (enter(o->event.cwd, fail) == FAIL_GONE) {
 		fail_clear(fail);
 		return false;
 	}
-	if (fail->kind || !near_repository())
-		return false;
-	if (repo_open(repo, REPO_ANY, fail) < 0)
-		return false;
-	return repo->work_tree && repo->prefix;
+	return fail->kind == 0 && near_repository();
 }
 
 /* ---- save ------------------------------------------------------------------------------------ */
@@ -215,16 +211,19 @@ static const char *look_in_others(struct repo *repo, const char *path)
 	char *common = mem_strdup(repo->common_dir), *back = mem_strdup(repo->work_tree);
 	struct fail ignored = FAIL_INIT;
 	const char *rest = NULL;
-	struct repo other = {.common_fd = -1, .state_fd = -1};
+	struct repo other;
 
-	if (enter(dir, &ignored) == 0 && near_repository() &&
-	    repo_open(&other, REPO_WORK_TREE, &ignored) == 0 && !strcmp(other.common_dir, common))
-		rest = below(path, other.work_tree);
+	if (enter(dir, &ignored) == 0 && near_repository()) {
+		if (repo_open(&other, REPO_WORK_TREE, &ignored) == 0 &&
+		    !strcmp(other.common_dir, common))
+			rest = below(path, other.work_tree);
+		if (!rest)
+			repo_close(&other);
+	}
 	if (rest) {
 		repo_close(repo);
 		*repo = other;
 	} else {
-		repo_close(&other);
 		fail_clear(&ignored);
 		enter(back, &ignored);
 	}
@@ -309,29 +308,35 @@ static int save_here(const struct command *o, struct repo *repo, const char *fil
 	return save_paths(o, repo, NULL, fail);
 }
 
-static int save(const struct command *o, struct fail *fail)
+static int save_in(const struct command *o, struct repo *repo, struct fail *fail)
 {
-	struct repo repo = {.common_fd = -1, .state_fd = -1};
-	char *path = NULL;
-	const char *file = NULL;
+	char *path = o->event.file ? real_path(o->event.file) : NULL;
+	const char *file = path ? below(path, repo->work_tree) : NULL;
 
-	if (open_to_save(o, &repo, fail)) {
-		path = o->event.file ? real_path(o->event.file) : NULL;
-		file = path ? below(path, repo.work_tree) : NULL;
-		if (path && !file)
-			file = look_in_others(&repo, path);
-		/* It is used, whether there is something to save or not. */
-		pool_touch(&repo);
-		if (repo.conf.auto_save)
-			save_here(o, &repo, file, fail);
-	}
-	repo_close(&repo);
+	if (path && !file)
+		file = look_in_others(repo, path);
+	/* It is used, whether there is something to save or not. */
+	pool_touch(repo);
+	if (repo->conf.auto_save)
+		save_here(o, repo, file, fail);
 	free(path);
 	return fail->kind;
 }
 
-/* ---- WorktreeCreate ----------------------------------------------------------------------------
- */
+static int save(const struct command *o, struct fail *fail)
+{
+	struct repo repo;
+
+	if (!go_to_save(o, fail))
+		return fail->kind;
+	/* Without a work tree there is nothing to save either. */
+	if (repo_open(&repo, REPO_ANY, fail) == 0 && repo.work_tree && repo.prefix)
+		save_in(o, &repo, fail);
+	repo_close(&repo);
+	return fail->kind;
+}
+
+/* ---- WorktreeCreate -------------------------------------------------------------------------- */
 
 static void say_waiting(UNUSED void *arg, const char *whom)
 {
@@ -387,19 +392,21 @@ static int hold_and_print(const struct command *o, struct pool_claimed *claimed,
 static int claim(const struct command *o, pid_t agent, struct fail *fail)
 {
 	struct bytes chatter = BYTES_INIT;
-	char *key = agent_key(&o->event);
+	char *key;
 	struct pool_claimed claimed = {.slot = {.admin = -1, .work = -1}};
 	struct pool_claim wish = {
 		.pool = o->pool,
-		.key = key,
 		.waiting = say_waiting,
 		.warn = say_warning,
 		.chatter = &chatter,
 	};
-	struct repo repo = {.common_fd = -1, .state_fd = -1};
+	struct repo repo;
 	int64_t patience;
 
-	if (enter(o->event.cwd, fail) == 0 && repo_open(&repo, REPO_ANY, fail) == 0 &&
+	if (enter(o->event.cwd, fail) < 0)
+		return fail->kind;
+	wish.key = key = agent_key(&o->event);
+	if (repo_open(&repo, REPO_ANY, fail) == 0 &&
 	    pool_base(&repo, NULL, NULL, &wish.base, fail) == 0 &&
 	    pool_patience(&repo.conf, -1, NULL, &patience, fail) == 0) {
 		choose_holder(agent, &repo, &wish);
@@ -417,8 +424,7 @@ static int claim(const struct command *o, pid_t agent, struct fail *fail)
 	return fail->kind;
 }
 
-/* ---- WorktreeRemove
- * ------------------------------------------------------------------------------ */
+/* ---- WorktreeRemove -------------------------------------------------------------------------- */
 
 static bool has_key_of(const struct slot *slot, const char *prefix)
 {
@@ -476,25 +482,14 @@ static void not_found(const char *path, struct fail *fail)
 		fail->kind = FAIL_NO;
 }
 
-static int remove_worktree(const struct command *o, struct fail *fail)
+static int remove_here(const struct command *o, struct fail *fail)
 {
-	const char *path = o->event.worktree;
 	struct slot slot = {.admin = -1, .work = -1};
-	struct repo repo = {.common_fd = -1, .state_fd = -1};
+	struct repo repo;
 
-	if (!path)
-		return fail_set(fail, FAIL_FATAL, "standard input names no 'worktree_path'");
-	/* The directory that the agent is in may be gone, or belong to no repository. */
-	if (enter(o->event.cwd, fail) < 0 || !near_repository()) {
-		fail_clear(fail);
-		if (enter(path, fail) == FAIL_GONE) {
-			fail_clear(fail);
-			return 0; /* there is nothing left to remove */
-		}
-	}
-	if (fail->kind == 0 && repo_open(&repo, REPO_ANY, fail) == 0) {
-		if (slot_find(&repo, path, &slot, fail) == FAIL_GONE)
-			not_found(path, fail);
+	if (repo_open(&repo, REPO_ANY, fail) == 0) {
+		if (slot_find(&repo, o->event.worktree, &slot, fail) == FAIL_GONE)
+			not_found(o->event.worktree, fail);
 		else if (fail->kind == 0 && slot.state != STATE_FREE &&
 			 check_owner(o, &slot, fail) == 0)
 			release(&slot, fail);
@@ -504,18 +499,31 @@ static int remove_worktree(const struct command *o, struct fail *fail)
 	return fail->kind;
 }
 
-/* ---- SessionEnd
- * ---------------------------------------------------------------------------------- */
+static int remove_worktree(const struct command *o, struct fail *fail)
+{
+	if (!o->event.worktree)
+		return fail_set(fail, FAIL_FATAL, "standard input names no 'worktree_path'");
+	if (enter(o->event.cwd, fail) == 0 && near_repository())
+		return remove_here(o, fail);
+	/* The directory that the agent is in may be gone, or belong to no repository. */
+	fail_clear(fail);
+	if (enter(o->event.worktree, fail) == FAIL_GONE)
+		fail_clear(fail); /* there is nothing left to remove */
+	else if (fail->kind == 0)
+		remove_here(o, fail);
+	return fail->kind;
+}
+
+/* ---- SessionEnd ------------------------------------------------------------------------------ */
 
 /* One that cannot be given back now stays held by the agent's process, and goes with it. */
-static int release_all(const struct command *o, struct fail *fail)
+static int release_here(const struct command *o, struct fail *fail)
 {
 	char *prefix = agent_key_prefix(&o->event);
-	struct repo repo = {.common_fd = -1, .state_fd = -1};
 	struct slots slots = {0};
+	struct repo repo;
 
-	/* The directory may be gone that the session was in. */
-	if (o->event.session && near_repository() && repo_open(&repo, REPO_ANY, fail) == 0 &&
+	if (repo_open(&repo, REPO_ANY, fail) == 0 &&
 	    slots_look(&repo, NULL, false, &slots, fail) == 0)
 		for (size_t i = 0; i < slots.count; i++) {
 			struct fail one = FAIL_INIT;
@@ -536,7 +544,9 @@ static void end_session(const struct command *o, struct fail *fail)
 	struct fail releasing = FAIL_INIT;
 
 	save(o, fail);
-	release_all(o, &releasing);
+	/* Also when the directory is gone that the session was in: we are somewhere. */
+	if (o->event.session && near_repository())
+		release_here(o, &releasing);
 	if (fail->kind == 0)
 		*fail = releasing;
 }
@@ -613,8 +623,7 @@ static int end(const struct command *o, struct fail *fail)
 	return fail->kind;
 }
 
-/* ---- the hook
- * -------------------------------------------------------------------------------------- */
+/* ---- the hook -------------------------------------------------------------------------------- */
 
 static int act(const struct command *o, pid_t agent, struct fail *fail)
 {

@@ -21,7 +21,7 @@ struct line {
 	size_t count;
 };
 
-/* ---- a socketpair ----------------------------------------------------------------------- */
+/* ---- a socketpair ---------------------------------------------------------------------------- */
 
 /* Its place in the line; 0: nobody of it. */
 static size_t maker_of_socket(int fd, const struct line *line)
@@ -37,7 +37,7 @@ static size_t maker_of_socket(int fd, const struct line *line)
 	return 0;
 }
 
-/* ---- a pipe ------------------------------------------------------------------------------ */
+/* ---- a pipe ---------------------------------------------------------------------------------- */
 
 static bool leads_to(int fds, const char *fd, const char *target)
 {
@@ -100,7 +100,7 @@ static size_t holder_of_pipe(int fd, const struct stat *st, const struct line *l
 	return 0;
 }
 
-/* ---- which -------------------------------------------------------------------------------- */
+/* ---- which ----------------------------------------------------------------------------------- */
 
 static size_t place_of(int fd, const struct line *line)
 {

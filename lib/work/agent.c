@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- which agent -------------------------------------------------------------------------- */
+/* ---- which agent ----------------------------------------------------------------------------- */
 
 static const char *const kinds[] = {
 	[AGENT_CLAUDE_CODE] = "claude-code",
@@ -31,7 +31,7 @@ const char *agent_kind_name(enum agent_kind kind)
 	return kinds[kind];
 }
 
-/* ---- the fields ----------------------------------------------------------------------------- */
+/* ---- the fields ------------------------------------------------------------------------------ */
 
 /* A text without a NUL in it, which could be no name of anything; else NULL. */
 static char *text_of(const json_t *object, const char *key)
@@ -94,7 +94,7 @@ static int take_fields(const json_t *object, struct agent_event *out, struct fai
 	return 0;
 }
 
-/* ---- halves of a character -------------------------------------------------------------- */
+/* ---- halves of a character ------------------------------------------------------------------- */
 
 /* The four hex digits behind "\u"; negative when it is no such escape. */
 static long unit_at(const char *p, const char *end)
@@ -139,8 +139,7 @@ static void mend_halves(char *text, size_t len)
 	}
 }
 
-/* ---- parse --------------------------------------------------------------------------------------
- */
+/* ---- parse ----------------------------------------------------------------------------------- */
 
 int agent_parse(const char *text, size_t len, struct agent_event *out, struct fail *fail)
 {
@@ -174,8 +173,7 @@ void agent_event_release(struct agent_event *event)
 	}
 }
 
-/* ---- decide
- * --------------------------------------------------------------------------------------- */
+/* ---- decide ---------------------------------------------------------------------------------- */
 
 #define CLAUDE_CODE (1u << AGENT_CLAUDE_CODE)
 #define CODEX (1u << AGENT_CODEX)
@@ -217,8 +215,7 @@ enum agent_action agent_decide(enum agent_kind kind, const struct agent_event *e
 	return AGENT_NOTHING;
 }
 
-/* ---- names
- * --------------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 #define SESSION_LEN 72
 #define NAME_LEN 120 /* with the session and a '/' it is a name (name.h) */

@@ -17,7 +17,7 @@
 #define CC AGENT_CLAUDE_CODE
 #define CX AGENT_CODEX
 
-/* ---- event and action ------------------------------------------------------------------- */
+/* ---- event and action ------------------------------------------------------------------------ */
 
 static const struct {
 	enum agent_kind agent;
@@ -84,7 +84,7 @@ static void agents_have_names(UNUSED void **state)
 	assert_non_null(strstr(fail.message, "claude-code, codex"));
 }
 
-/* ---- fields -------------------------------------------------------------------------------- */
+/* ---- fields ---------------------------------------------------------------------------------- */
 
 static void same_text(const char *got, const char *want)
 {
@@ -191,7 +191,7 @@ static void what_is_no_event_is_refused(UNUSED void **state)
 	}
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading --------------------------------------------------------------------------------- */
 
 /* Writes to a pipe that stays open. */
 static int read_from(const void *data, size_t len, struct bytes *out, struct fail *fail)
@@ -275,8 +275,7 @@ static void depth_is_bounded(UNUSED void **state)
 	bytes_release(&out);
 }
 
-/* ---- names ------------------------------------------------------------------------------------
- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
 static void keys_are_names_whatever_they_come_from(UNUSED void **state)
 {
