@@ -5,7 +5,7 @@
 # saves after each tool call, is killed, is reaped, and its work is back.
 
 # shellcheck disable=SC2154 # set by try(): output, stderr, lines
-# shellcheck disable=SC2016,SC2030,SC2031
+# shellcheck disable=SC2016,SC2030,SC2031,SC2153
 
 load helpers
 load agents
@@ -67,7 +67,7 @@ restored() {
     assert_equal "$STATUS" 0 'status of the restore'
     assert_equal "$(cd "$WT" && git_tree)" "$BEFORE" 'what was there when it was killed'
     # And one step before, from the checkpoints of its tool calls.
-    must git shadow-commit restore refs/shadow/wt/default-1/detached@{1} -- src/list.txt
+    must git shadow-commit restore 'refs/shadow/wt/default-1/detached@{1}' -- src/list.txt
     assert_file src/list.txt a
     agent_hook claude-code/SessionEnd "s/$CLAUDE_SESSION/another-one/"
     await 10 slot_is free
@@ -181,7 +181,7 @@ holders_of() { # <file>
 
 @test "session: many agents at once: a worktree each, every tool call saved, none lost" {
     agent_repo
-    local n=6 i j pids=()
+    local n=6 i pids=()
     one() { # <session>
         local i wt
         wt=$(printf '{"session_id":"s%d","cwd":"%s","hook_event_name":"WorktreeCreate","name":"w"}' \

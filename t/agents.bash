@@ -3,6 +3,8 @@
 #
 # What the tests of agents share: recorded inputs, and an agent that runs (t/agent.pl).
 
+# shellcheck disable=SC2034,SC2154 # for, and by, those who load it
+
 FIXTURES=$TOP/t/fixtures/agents
 CLAUDE_SESSION=7c1f0b52-3b0e-4e0c-9d0a-5d3c6a1f8e24
 CODEX_SESSION=019a5b1e-77d0-7c11-9f2e-4c6b1a0d2e53

@@ -11,6 +11,7 @@ load helpers
 load agents
 
 HOOK='git-interlock agent-hook claude-code'
+claude_hook() { git-interlock agent-hook claude-code; }
 
 agent_repo() {
     make_repo
@@ -63,7 +64,6 @@ creates() {
 
 @test "WorktreeCreate: when there is none it fails, says why, and gives no path" {
     agent_repo
-    local failed
     failed() {
         try_hook claude-code/WorktreeCreate "${@:2}"
         assert_equal "$status" "$1" 'exit status'
@@ -134,7 +134,6 @@ owned_by_agent() { # [<option>...] <command>
     "$BIN/git-interlock" agent-hook claude-code <input >out 2>err
     assert_equal "$(cat out)" "$REPO.worktrees/default-1"
     assert_equal "$(slot state)" leased
-    local left
     left() { echo $(($(date -d "$(slot expires)" +%s) - $(date +%s))); }
     assert_at_least "$(left)" 3500
     assert_at_most "$(left)" 3600
@@ -550,40 +549,40 @@ refused() { # <words in the message>
 @test "input: malformed, empty, cut short, binary, deep" {
     agent_repo
     put new 1
-    try $HOOK < <(printf '')
+    try claude_hook < <(printf '')
     refused 'standard input is empty'
-    try $HOOK < <(printf ' \n ')
+    try claude_hook < <(printf ' \n ')
     refused 'standard input is empty'
-    try $HOOK < <(echo 'not json')
+    try claude_hook < <(echo 'not json')
     refused 'no JSON object'
-    try $HOOK < <(echo '[]')
+    try claude_hook < <(echo '[]')
     refused 'no JSON object'
-    try $HOOK < <(echo '{"hook_event_name":}')
+    try claude_hook < <(echo '{"hook_event_name":}')
     refused 'not valid JSON'
-    try $HOOK < <(echo '{}')
+    try claude_hook < <(echo '{}')
     refused 'hook_event_name'
-    try $HOOK < <(fixture claude-code/Stop | head -c 200)
+    try claude_hook < <(fixture claude-code/Stop | head -c 200)
     refused 'ends inside'
-    try $HOOK </bin/true
+    try claude_hook </bin/true
     refused 'no JSON object'
-    try $HOOK < <(printf '{"hook_event_name":"Stop","x":"\377\376\001"}')
+    try claude_hook < <(printf '{"hook_event_name":"Stop","x":"\377\376\001"}')
     refused 'not valid JSON'
-    try $HOOK < <(printf '{"hook_event_name":"Stop","x":"\033[31m\007"}')
+    try claude_hook < <(printf '{"hook_event_name":"Stop","x":"\033[31m\007"}')
     refused 'not valid JSON'
     assert_no_match "$stderr" $'\033'
-    try $HOOK < <(perl -e 'print "{\"a\":" x 100000')
+    try claude_hook < <(perl -e 'print "{\"a\":" x 100000')
     refused 'nested deeper'
-    try $HOOK < <(perl -e 'print "[" x 100000')
+    try claude_hook < <(perl -e 'print "[" x 100000')
     refused 'no JSON object'
 }
 
 @test "input: large ones are taken, too large ones refused" {
     agent_repo
     put new 1
-    try $HOOK < <(perl -e 'print "{\"hook_event_name\":\"Nothing\",\"tool_response\":\"",
+    try claude_hook < <(perl -e 'print "{\"hook_event_name\":\"Nothing\",\"tool_response\":\"",
         "x" x (65 << 20), "\"}"')
     refused 'larger than 64 MiB'
-    must $HOOK < <(perl -e 'print "{\"tool_response\":\"", "x" x (20 << 20),
+    must claude_hook < <(perl -e 'print "{\"tool_response\":\"", "x" x (20 << 20),
         "\",\"hook_event_name\":\"Stop\"}"')
     assert_equal "$(checkpoints)" 1
 }
@@ -594,7 +593,7 @@ refused() { # <words in the message>
     mkfifo fifo
     exec {pen}<>fifo
     fixture claude-code/Stop >fifo
-    within 2000 must $HOOK <fifo
+    within 2000 must claude_hook <fifo
     rm new
     exec {pen}>&-
     assert_equal "$(git cat-file -p "$(newest tree):new")" 1
@@ -605,7 +604,7 @@ refused() { # <words in the message>
     mkfifo fifo
     exec {pen}<>fifo
     printf '{"hook_event_name":"Stop",' >fifo
-    within 8000 try $HOOK <fifo
+    within 8000 try claude_hook <fifo
     refused 'stays open'
     exec {pen}>&-
 }
