@@ -219,7 +219,8 @@ runs() { find .git/interlock/runs -type f 2>/dev/null; }
 	            [ "$fd" -lt 3 ] || eval "exec $fd>&-"
 	        done
 	    fi
-	    while [ "$(ps -o comm= -p "$(ps -o ppid= -p $me)")" != git-interlock ]; do sleep 0.02; done
+	    # A pid of four digits comes with a space, which ps itself does not take.
+	    while [ "$(ps -o comm= -p $(($(ps -o ppid= -p $me))))" != git-interlock ]; do sleep 0.02; done
 	    setsid -w git-interlock run --mutex tick -- true
 	    echo $? >"$2.tmp"
 	    mv "$2.tmp" "$2"
