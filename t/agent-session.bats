@@ -70,7 +70,7 @@ restored() {
     must git shadow-commit restore 'refs/shadow/wt/default-1/detached@{1}' -- src/list.txt
     assert_file src/list.txt a
     agent_hook claude-code/SessionEnd "s/$CLAUDE_SESSION/another-one/"
-    await 10 slot_is free
+    await 30 slot_is free
     fsck
 }
 
@@ -86,7 +86,7 @@ killed_session() { # what ends with it
     "$@"
     # Nobody asks: the slot is given back as soon as its holder is gone; without its
     # watcher by the next reap or claim.
-    [ -n "${WATCHER_DIES-}" ] || await 10 slot_is free
+    [ -n "${WATCHER_DIES-}" ] || await 30 slot_is free
     must git worktree-reap
     assert_equal "$(slot state)" free
     assert_match "$(saved_checkpoints)" '^UserPromptSubmit,Write src/parser.c,Edit src/main.c,Bash(,Bash)?$'
@@ -149,14 +149,14 @@ holders_of() { # <file>
     local sleeper=$ANSWER
     kill_agent
     gone() { ! slot_is held; }
-    await 10 gone
+    await 30 gone
     assert_equal "$(slot state)" occupied
     must git worktree-reap
     assert_equal "$(slot state)" occupied
     assert_equal "$(cd "$WT" && git_tree)" "$BEFORE" 'what is in it'
     kill "$sleeper"
     ended() { ! kill -0 "$sleeper" 2>/dev/null; }
-    await 10 ended
+    await 30 ended
     must git worktree-reap
     assert_equal "$(slot state)" free
     restored
@@ -202,7 +202,7 @@ holders_of() { # <file>
     done
     for i in "${pids[@]}"; do wait "$i" || flunk "session $i failed"; done
     all_free() { ! git worktree-claim list --json | json state | grep -qv '^free$'; }
-    await 20 all_free
+    await 60 all_free
     local total=0 ref
     for ref in $(git for-each-ref --format='%(refname)' refs/shadow/wt); do
         total=$((total + $(git log --format=%s "$ref" | grep -c '^Bash$')))

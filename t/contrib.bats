@@ -62,7 +62,7 @@ settings_work() { # <agent> <file> <event>...
     assert_equal "$(slot state)" free
     agent_hook claude-code/WorktreeCreate
     agent_hook claude-code/SessionEnd
-    await 10 slot_is free
+    await 30 slot_is free
 }
 
 @test "contrib: the matcher names the tools that write, and no tool that only reads" {
@@ -127,7 +127,7 @@ before the first turn'
     kill -KILL "$loop"
     wait "$loop" 2>/dev/null || :
     again() { "$LOOP" issue-42 true; } # its command is told to end, which takes a moment
-    await 10 again
+    await 30 again
     local ref
     ref=$(git for-each-ref --format='%(refname)' refs/rescue)
     assert_equal "$(git cat-file -p "$ref:work")" half

@@ -91,7 +91,7 @@ creates() {
     assert_equal "$output" "$REPO.worktrees/agents-1"
     assert_match "$(slot owner agents-1)" "^pid $! \(sleep\)"
     kill "$!"
-    await 5 slot_is free agents-1
+    await 30 slot_is free agents-1
 }
 
 # ---- who holds it -----------------------------------------------------------------------------
@@ -103,7 +103,7 @@ owned_by_agent() { # [<option>...] <command>
     assert_match "$(slot owner)" "^pid $AGENT_PID \(agent.pl\)"
     assert_equal "$(slot state)" held
     kill_agent
-    await 5 slot_is free
+    await 30 slot_is free
 }
 
 @test "holder: the agent's process, through a shell and git, on socketpairs and on pipes" {
@@ -455,8 +455,8 @@ ends() {
     put new 1
     within 1500 must_hook claude-code/SessionEnd
     quiet
-    await 10 slot_is free default-1
-    await 10 slot_is free default-2
+    await 30 slot_is free default-1
+    await 30 slot_is free default-2
     assert_equal "$(slot state default-3)" held
     assert_equal "$(slot state default-4)" leased
     assert_equal "$(newest message tree)" "SessionEnd
@@ -493,8 +493,8 @@ $(git_tree)"
     assert_equal "$(slot state)" held
     unhold
     saved() { [ "$(checkpoints)" = 1 ]; }
-    await 10 saved
-    await 10 slot_is free
+    await 30 saved
+    await 30 slot_is free
     assert_match "$(git for-each-ref)" refs/rescue/default-1
 }
 
