@@ -8,8 +8,9 @@ load helpers
 
 SAVES=$B/t/unit/test-pack
 
-# Variants take every third call; PACK_STEP=1 takes all.
-STEP=${PACK_STEP:-3}
+# The first takes every fourth call and the others every twelfth; PACK_STEP=1 takes all, as
+# make check-stress does. KILL_SEED is where to begin.
+STEP=${PACK_STEP:-12} FINE=${PACK_STEP:-4}
 
 # A repository with seven saves: the first of the next ones starts a merge, and a
 # multi-pack-index names what is merged.
@@ -59,10 +60,17 @@ check_clean() {
     cd ..
 }
 
+# Where to begin, of <step> calls.
+offset() { # <step>
+    local seed=${KILL_SEED:-$((RANDOM + 1))}
+    echo "KILL_SEED=$seed" >&2
+    echo $((seed % $1))
+}
+
 killed() { # <step>
     seven_saves
     local n
-    for ((n = first; n <= last; n += $1)); do
+    for ((n = first + $(offset "$1"); n <= last; n += $1)); do
         echo "killed at call $n"
         round "$HELPER/killat" -n "$n" -o /dev/null -- "$SAVES" saves 8 2
         check_clean
@@ -71,7 +79,7 @@ killed() { # <step>
 
 @test "F1: killed at each system call, a pack writer loses nothing and leaves nothing" {
     requires ptrace
-    HASH=sha1 in_variant native sha1 killed 1
+    HASH=sha1 in_variant native sha1 killed "$FINE"
 }
 
 @test "F1: the same with SHA-256" {
@@ -89,7 +97,7 @@ failing() { # <step> <errno>...
     local n error step=$1
     shift
     for error; do
-        for ((n = first; n <= last; n += step)); do
+        for ((n = first + $(offset "$step"); n <= last; n += step)); do
             echo "$error at call $n"
             round "$HELPER/killat" -n "$n" --inject="$error" -o ../report -- "$SAVES" saves 8 2
             # Memory that runs out ends a program; a brk that fails is nothing the kernel does.

@@ -10,7 +10,7 @@
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
 #   CYCLES   claims of the cycles (1000)
 #   CLAIMS   claims of each of the eight overlapping claimers (1000)
-#   PARTS    of "swarm big naive kill births leasekill cycles claims differential" (all)
+#   PARTS    of "swarm big naive kill pack births leasekill cycles claims differential" (all)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -18,7 +18,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill births leasekill cycles claims differential}
+PARTS=${PARTS:-swarm big naive kill pack births leasekill cycles claims differential}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -66,6 +66,7 @@ if has births; then
     KILL_POINTS=1000000 part 0 "$B/t/unit/test-birth"
 fi
 has kill && part 0 "$here/kill-sweep.sh" --all
+has pack && PACK_STEP=1 part 0 bats "$here/../pack.bats"
 has leasekill && part 0 "$here/lease-sweep.sh" --all
 if has cycles; then
     part 0 "$here/cycles.sh" --cycles "${CYCLES:-1000}"
