@@ -19,6 +19,7 @@ static const struct verb verbs[] = {
 	{"status", interlock_status, "who holds what"},
 	{"events", interlock_events, "what happened: the ledger"},
 	{"hook", interlock_hook, "what the installed hooks ask"},
+	{"agent-hook", interlock_agent, "what an agent's hooks call"},
 	{NULL, NULL, NULL},
 };
 

@@ -20,5 +20,6 @@ int interlock_run(int argc, char **argv);
 int interlock_events(int argc, char **argv);
 int interlock_status(int argc, char **argv);
 int interlock_hook(int argc, char **argv);
+int interlock_agent(int argc, char **argv);
 
 #endif
