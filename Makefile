@@ -89,12 +89,13 @@ floor_obj = $(patsubst %.c,$(B)/%.o,$(call floor_src,$(1)))
 ARCHIVES = $(foreach f,$(FLOORS),$(B)/lib$(f).a)
 BINARIES = $(addprefix $(B)/,$(PROGRAMS))
 
-# The hooks: each a small static program of base and the guard's decisions, which see
-# nothing above base.
+# The hooks: each a small static program of base, of the guard's decisions and of what runs
+# after ours, which see nothing above base.
 HOOKS = $(filter-out hook,$(patsubst hooks/%.c,%,$(wildcard hooks/*.c)))
 HOOK_PROGRAMS = $(addprefix $(B)/hooks/,$(HOOKS))
-HOOK_PARTS = $(B)/hooks/hook.o $(B)/lib/work/guard.o $(B)/lib/work/guardlook.o $(B)/libbase.a
-SEES_hooks = work base
+HOOK_PARTS = $(B)/hooks/hook.o $(B)/lib/work/guard.o $(B)/lib/work/guardlook.o \
+	     $(B)/lib/sys/hookchain.o $(B)/libbase.a
+SEES_hooks = work sys base
 
 all: $(BINARIES) $(HOOK_PROGRAMS)
 

@@ -424,19 +424,20 @@ static int post_checkout(int argc, char **argv)
 	struct newtree newtree;
 	struct repo repo = {.common_fd = -1, .state_fd = -1};
 	int here = -1;
+	bool there;
 
 	if (argc < 3 || !guard_is_zero(argv[1], strlen(argv[1])) ||
 	    guard_is_zero(argv[2], strlen(argv[2])))
 		return STATUS_OK;
-	if (newtree_mend(argv[2], &newtree, &fail) == 0 &&
-	    (here = file_open_dir(AT_FDCWD, ".", &fail)) >= 0) {
+	there = newtree_mend(argv[2], &newtree, &fail) == 0;
+	if (there && (here = file_open_dir(AT_FDCWD, ".", &fail)) >= 0) {
 		if (worktree_enter(here, &repo, &fail) == 0 &&
 		    newtree_finish(&repo, repo.conf.lock_worktrees, &newtree, &fail) == 0)
 			log_worktree(&repo, &newtree);
 		repo_close(&repo);
 		close(here);
 	}
-	if (newtree.mended.len)
+	if (there && newtree.mended.len)
 		status_say("interlock: %s: a prune had damaged the new worktree; made again: %s",
 			   argv[0], newtree.mended.data);
 	if (fail.kind)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "hook.h"
 
+#include "hookchain.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -13,23 +15,12 @@
 #include <unistd.h>
 
 #define RECURSION "GIT_INTERLOCK_HOOK"
-#define CHAINED ".before-interlock"
-#define FORMER "former"
 #define CONFIG_MAX (1u << 20)
 
 /* ---- the user's own hook ---------------------------------------------------------------- */
 
-/* The path when a hook is there that git would run. */
-static char *if_runs(char *path)
-{
-	if (access(path, X_OK) == 0)
-		return path;
-	free(path);
-	return NULL;
-}
-
 /* The hooks directory of this repository, whatever core.hooksPath says. */
-static char *own_hooks(void)
+static char *own_hooks(UNUSED const void *arg)
 {
 	char link[32], path[PATH_MAX];
 	int common = -1;
@@ -43,83 +34,15 @@ static char *own_hooks(void)
 	return n > 0 && n < (ssize_t)sizeof(path) ? mem_printf("%.*s/hooks", (int)n, path) : NULL;
 }
 
-/* <...>/interlock/hooks/, or hooks.<worktree>/: other places are not asked for "former". */
-static bool is_folder(const char *called, size_t dir_len)
-{
-	static const char word[] = "interlock/hooks";
-	char *dir = mem_dup(called, dir_len - 1), *slash = strrchr(dir, '/');
-	bool ours = false;
-
-	while (slash && slash > dir && slash[-1] != '/')
-		slash--;
-	if (slash && !strncmp(slash, word, sizeof(word) - 1))
-		ours = strchr("./", slash[sizeof(word) - 1]) != NULL; /* or at its end */
-	free(dir);
-	return ours;
-}
-
-/*
- * In a folder of ours (install.h) the file "former" says where core.hooksPath led before us;
- * nothing in it: to each repository's own hooks. What stands there now is asked for now.
- */
-static char *find_former(const char *called, size_t dir_len, const char *name)
-{
-	char *file = mem_printf("%.*s" FORMER, (int)dir_len, called), *path = NULL, *dir = NULL;
-	struct bytes text = BYTES_INIT;
-
-	if (hook_read_file(AT_FDCWD, file, PATH_MAX, &text)) {
-		bytes_chomp(&text);
-		dir = text.len ? mem_strdup(text.data) : own_hooks();
-	}
-	if (dir)
-		path = if_runs(mem_printf("%s/%s", dir, name));
-	bytes_release(&text);
-	free(dir);
-	free(file);
-	return path;
-}
-
-static bool is_us(const char *path)
-{
-	struct stat there, self;
-
-	return stat(path, &there) == 0 && stat("/proc/self/exe", &self) == 0 &&
-	       there.st_dev == self.st_dev && there.st_ino == self.st_ino;
-}
-
-/*
- * Another tool has taken our place, and calls us under another name ("<hook>.legacy"). Then
- * what we had put aside is still ours to run, unless we have that place again.
- */
-static char *find_displaced(const char *called, size_t dir_len, const char *name)
-{
-	char *place = mem_printf("%.*s%s", (int)dir_len, called, name), *path = NULL;
-
-	if (strcmp(place, called) != 0 && !strncmp(place, called, strlen(place)) && !is_us(place))
-		path = if_runs(mem_printf("%s" CHAINED, place));
-	/* The tool itself, from before: it is running already. */
-	if (path && guard_look_same_maker(path, place)) {
-		free(path);
-		path = NULL;
-	}
-	free(place);
-	return path;
-}
-
 void hook_begin(struct hook *hook, const char *name, char **argv)
 {
-	const char *slash = argv[0] ? strrchr(argv[0], '/') : NULL;
-	size_t dir_len = slash ? (size_t)(slash + 1 - argv[0]) : 0;
+	static const struct hookchain chain = {
+		.self = "/proc/self/exe", .top = "", .own_hooks = own_hooks};
+	bool doubt = false; /* then there is none */
 
 	*hook = (struct hook){.name = name, .argv = argv, .input = ""};
-	/* One that git found by a path; a config hook is called through a shell, and by ours. */
-	if (!slash)
-		return;
-	hook->chained = if_runs(mem_printf("%s" CHAINED, argv[0]));
-	if (!hook->chained)
-		hook->chained = find_displaced(argv[0], dir_len, name);
-	if (!hook->chained && is_folder(argv[0], dir_len))
-		hook->chained = find_former(argv[0], dir_len, name);
+	if (argv[0])
+		hook->chained = hookchain_next(&chain, argv[0], name, &doubt);
 }
 
 bool hook_recurses(void)

@@ -745,6 +745,22 @@ no_identity() {
     unset GIT_REFERENCE_BACKEND
 }
 
+@test "facts: GIT_CONFIG_NOSYSTEM is a boolean: when it is false, the system's settings count" {
+    requires strace
+    make_repo
+    local value
+    for value in 0 false no '' 1 true; do
+        GIT_CONFIG_NOSYSTEM=$value must strace -f -o ../trace -e trace=%file \
+            git-cas-ref refs/heads/main HEAD HEAD
+        case $value in
+            1 | true) refute grep -q /etc/gitconfig ../trace ;;
+            *) grep -q /etc/gitconfig ../trace ;;
+        esac
+    done
+    refute env GIT_CONFIG_NOSYSTEM=perhaps git rev-parse HEAD
+    must_exit 128 env GIT_CONFIG_NOSYSTEM=perhaps git-cas-ref refs/test/x HEAD ''
+}
+
 # ---- hooks and refs ---------------------------------------------------------------------------------------
 
 @test "facts: a reference-transaction hook runs for a swap, and can veto it" {

@@ -319,6 +319,14 @@ put() { # <path> <content>: a file with that one line
     printf '%s\n' "$2" >"$1"
 }
 
+# Puts hooks into the present repository as a plain hooks directory has them.
+use_hooks() { # <hook>...
+    local hooks name
+    hooks=$(git rev-parse --path-format=absolute --git-common-dir)/hooks
+    mkdir -p "$hooks"
+    for name; do ln -sf "$BIN/hooks/$name" "$hooks/$name"; done
+}
+
 # The tree that `git add -A` and `git write-tree` would make, computed in a
 # private index and a private object directory: it leaves nothing that could
 # hide an object that we forgot to write. Arguments go to `git add`.

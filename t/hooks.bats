@@ -8,14 +8,6 @@
 
 load helpers
 
-# Puts hooks into the present repository as a plain hooks directory has them.
-use_hooks() { # <hook>...
-    local hooks name
-    hooks=$(git rev-parse --path-format=absolute --git-common-dir)/hooks
-    mkdir -p "$hooks"
-    for name; do ln -sf "$BIN/hooks/$name" "$hooks/$name"; done
-}
-
 # Runs a function for every hash and every format of refs that this git has.
 every_format() {
     local hash format here=$PWD
@@ -707,6 +699,30 @@ assert_clean_tree() {
     assert_file .git/worktrees/mine/gitdir "$(realpath ../another)/.git"
 }
 
+@test "post-checkout: what a prune takes where refs are in a reftable is told, and nothing half made" {
+    requires reftable
+    REF_FORMAT=reftable make_repo
+    use_hooks post-checkout
+    must git worktree add ../fine
+    assert_whole ../fine fine
+    rm .git/hooks/post-checkout
+    damage_first 'rm -rf "$admin"'
+    must git worktree add ../gone
+    assert_match "$stderr" "a prune has removed what git knew of '.*/gone'; remove it with"
+    assert_no_match "$stderr" 'made again'
+    assert_absent .git/worktrees/gone
+    assert_file ../gone/README 'read me'
+    assert_equal "$(find .git/interlock -path '*tmp/*')" ''
+    rm -r ../gone .git/hooks/post-checkout
+    must git worktree add ../gone gone
+    assert_whole ../gone gone
+    # A part of it that can be told is made again.
+    damage_first 'rm "$admin/gitdir" "$admin/index"'
+    must git worktree add ../half
+    assert_match "$stderr" 'made again: gitdir, index'
+    assert_whole ../half half
+}
+
 @test "post-checkout: an ordinary checkout, a clone and an orphan are none of its business" {
     requires strace
     make_repo
@@ -750,4 +766,194 @@ assert_clean_tree() {
     for i in ../race-*; do
         [ ! -e "$i/.git" ] || git -C "$i" rev-parse HEAD
     done
+}
+
+# ---- our own swap, beside our own hook -----------------------------------------------------------
+
+# Who writes a ref here and now: we, or git because of a hook?
+assert_swap_by() { # us | git
+    local old new
+    old=$(git rev-parse -q --verify refs/test/who || :)
+    new=$(git commit-tree -p HEAD -m "$RANDOM$RANDOM" 'HEAD^{tree}')
+    must git-cas-ref -v refs/test/who "$new" "$old"
+    if [ "$1" = git ]; then
+        assert_match "$stderr" 'by git: reference-transaction hook'
+    else
+        assert_no_match "$stderr" 'by git'
+    fi
+    assert_equal "$(git rev-parse refs/test/who)" "$new"
+}
+
+# A reference-transaction hook of somebody else's, which writes down what it hears.
+foreign_hook() { # <path>
+    mkdir -p "${1%/*}"
+    printf '#!/bin/sh\necho "$1" >>%q; cat >>%q\n' "$PWD/.git/heard" "$PWD/.git/heard" >"$1"
+    chmod +x "$1"
+}
+assert_heard() {
+    assert_match "$(cat .git/heard)" "prepared
+0+ [0-9a-f]+ refs/|prepared
+[0-9a-f]+ [0-9a-f]+ refs/test/who"
+    rm .git/heard
+}
+
+# What each of our own hooks in a place goes through; `aside` runs after it.
+swap_at() { # <path of our hook> <path of one that runs after it>
+    local ours=$1 after=$2 program
+    program=$(readlink -f "$ours")
+    assert_swap_by us
+    foreign_hook "$after"
+    chmod -x "$after"
+    assert_swap_by us
+    chmod +x "$after"
+    assert_swap_by git
+    assert_heard
+    put file "$RANDOM"
+    must git-shadow-commit
+    assert_heard
+    rm "$after"
+    assert_swap_by us
+    # Another one in our place: a script, a copy, one that is called as ours is.
+    rm "$ours"
+    assert_swap_by us
+    foreign_hook "$ours"
+    assert_swap_by git
+    assert_heard
+    rm "$ours"
+    cp "$program" "$ours"
+    assert_swap_by git
+    mkdir -p ../opt/interlock
+    foreign_hook ../opt/interlock/reference-transaction
+    ln -sf "$PWD/../opt/interlock/reference-transaction" "$ours"
+    assert_swap_by git
+    assert_heard
+    ln -sf "$program" "$ours"
+    assert_swap_by us
+}
+
+# An older git as far as install asks: its hooks are files.
+files_only() {
+    can git-2.54 || return 0
+    mkdir ../older
+    printf '#!/bin/sh\n[ "$*" != version ] || { echo git version 2.39.5; exit; }\nexec %q "$@"\n' \
+        "$(command -v git)" >../older/git
+    chmod +x ../older/git
+    PATH=$(cd ../older && pwd):$PATH
+}
+
+@test "native swap: our hook alone does not send it to git, any other one does so at once" {
+    make_repo
+    files_only
+    must git-interlock install
+    swap_at .git/hooks/reference-transaction .git/hooks/reference-transaction.before-interlock
+    cd src
+    assert_swap_by us
+    cd ..
+    git worktree add -q --detach ../linked
+    cd ../linked
+    assert_swap_by us
+    cd ../repo
+    must git-interlock uninstall
+}
+
+@test "native swap: where core.hooksPath is somebody's, what stands there decides" {
+    make_repo
+    files_only
+    git config core.hooksPath .team/hooks
+    must git-interlock install
+    swap_at .git/interlock/hooks/reference-transaction .team/hooks/reference-transaction
+    foreign_hook .team/hooks/reference-transaction
+    cd src
+    assert_swap_by git
+    cd ..
+    assert_heard
+    # Whose it is cannot be told from everywhere: then git knows.
+    rm .team/hooks/reference-transaction
+    cd .git
+    assert_swap_by git
+    cd ..
+    chmod 000 .git/interlock/hooks/former
+    [ "$(id -u)" = 0 ] || assert_swap_by git
+    chmod 644 .git/interlock/hooks/former
+    rm .git/interlock/hooks/former
+    mkdir .git/interlock/hooks/former
+    assert_swap_by git
+    rmdir .git/interlock/hooks/former
+    # In the forms that git expands itself, and without ours.
+    local form
+    for form in '~/hooks' '%(prefix)/hooks' ''; do
+        git config core.hooksPath "$form"
+        assert_swap_by git
+    done
+    git config core.hooksPath .team/hooks
+    assert_swap_by us
+}
+
+@test "native swap: with our hooks in all of the user's repositories" {
+    make_repo
+    files_only
+    must git-interlock install --global
+    local folder
+    folder=$(git config core.hooksPath)
+    swap_at "$folder/reference-transaction" .git/hooks/reference-transaction
+    # In both places: what is behind the second one counts.
+    ln -s "$BIN/hooks/reference-transaction" .git/hooks/reference-transaction
+    assert_swap_by us
+    foreign_hook .git/hooks/reference-transaction.before-interlock
+    assert_swap_by git
+    assert_heard
+    # Two folders that lead to each other: git finds out.
+    rm .git/hooks/*
+    echo "$folder" >"$folder/former"
+    assert_swap_by git
+}
+
+@test "native swap: our hook in git's settings, and others there" {
+    requires git-2.54
+    make_repo
+    must git interlock install
+    local ours
+    ours=$(git config hook.interlock-reference-transaction.command)
+    assert_swap_by us
+    foreign_hook .git/hooks/reference-transaction
+    assert_swap_by git
+    assert_heard
+    rm .git/hooks/reference-transaction
+    ln -s "$BIN/hooks/reference-transaction" .git/hooks/reference-transaction
+    assert_swap_by us
+    rm .git/hooks/reference-transaction
+    foreign_hook ../theirs
+    git config hook.theirs.event reference-transaction
+    git config hook.theirs.command "$PWD/../theirs"
+    assert_swap_by git
+    assert_heard
+    git config --remove-section hook.theirs
+    git config hook.theirs.event pre-push
+    git config hook.theirs.command "$PWD/../theirs"
+    assert_swap_by us
+    # The last command of a name is what git runs.
+    git config --global hook.interlock-reference-transaction.command "$PWD/../theirs"
+    assert_swap_by us
+    git config --add hook.interlock-reference-transaction.command "$PWD/../theirs"
+    assert_swap_by git
+    assert_heard
+    git config --add hook.interlock-reference-transaction.command "$ours; true"
+    assert_swap_by git
+    git config --add hook.interlock-reference-transaction.command "$ours"
+    assert_swap_by us
+}
+
+@test "G4: with all hooks installed a save starts no process" {
+    requires strace
+    make_repo
+    must git interlock install
+    put file 1
+    must git-shadow-commit
+    put file 2
+    strace -f -o ../trace git-shadow-commit -q
+    assert_equal "$(grep -cE ' execve\(' ../trace)" 1 'programs'
+    assert_equal "$(grep -cE ' v?fork\(' ../trace)" 0 'processes'
+    assert_equal "$(grep -E ' clone3?\(' ../trace | grep -vc CLONE_THREAD)" 0 'processes'
+    must git-shadow-commit log --json
+    assert_equal "$(grep -c . <<<"$output")" 2
 }

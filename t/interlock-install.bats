@@ -176,6 +176,31 @@ team() {
     guard_works
 }
 
+@test "G6: git hook run finds the team's hooks of any name behind our folder" {
+    requires git-2.36
+    make_repo
+    older_git
+    git config core.hooksPath .githooks
+    hook .githooks/release-check 'echo checked "$@" >>log; exit 3'
+    hook .githooks/pre-push 'echo pushed >>log'
+    hook .githooks/helper.sh 'exit 1'
+    must git-interlock install
+    # A newer git wants to hear that no name was mistyped.
+    local run=(git hook run)
+    ! git hook run -h | grep -q allow-unknown || run+=(--allow-unknown-hook-name)
+    must_exit 3 "${run[@]}" release-check -- one two
+    assert_file log 'checked one two'
+    must git hook run pre-push
+    assert_absent .git/interlock/hooks/helper.sh
+    must git-interlock install
+    assert_equal "$output" ''
+    # One that has gone leaves nothing that git would take for a hook.
+    rm .githooks/release-check
+    must "${run[@]}" --ignore-missing release-check
+    must git-interlock uninstall
+    assert_absent .git/interlock/hooks
+}
+
 @test "G6: husky: its generated folder is its own; when it is set up anew, status says so" {
     make_repo
     hook .husky/_/pre-commit 'echo husky >>log'
@@ -642,6 +667,26 @@ message')
     must git interlock uninstall --global
     assert_equal "$(sha256sum <"$HOME/.gitconfig")" "$after"
     assert_equal "$(active)" 0
+}
+
+@test "G6: installed for a repository and then for the user: each once, and in no circle" {
+    make_repo
+    older_git
+    hook .git/hooks/pre-commit 'echo own >>log'
+    hook .git/hooks/$REF_HOOK '[ "$1" != prepared ] || cat >>refs'
+    must git-interlock install
+    must git-interlock install --global
+    # git calls the user's folder, and ours in it comes upon ours here.
+    must timeout 20 git update-ref refs/heads/one HEAD
+    assert_equal "$(grep -c refs/heads/one refs)" 1
+    must timeout 20 git commit -q --allow-empty -m one
+    assert_file log own
+    must timeout 20 git checkout -q -b two
+    must git-interlock uninstall
+    must timeout 20 git commit -q --allow-empty -m two
+    assert_file log 'own
+own'
+    must git-interlock uninstall --global
 }
 
 @test "install: outside of a repository it says so; --global works there" {

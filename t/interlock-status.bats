@@ -53,6 +53,31 @@ both_widths() {
     must_exit 129 git interlock status --watch --json
 }
 
+@test "status: the slots are asked at once, and each number is its slot's own" {
+    make_repo
+    local n
+    for n in 1 2 3 4 5 6; do
+        must git worktree-claim -q
+        seq "$n" | while read -r file; do put "$output/$file" work; done
+    done
+    mkdir ../between ../asked
+    cat >../between/git <<-SCRIPT
+	#!/bin/bash
+	# git whose status waits until somebody else asks as well
+	if [[ " \$* " = *' status --porcelain'* ]]; then
+	    : >'$PWD/../asked/'\$\$
+	    for ((i = 0; i < 1000 && \$(ls '$PWD/../asked' | wc -l) < 2; i++)); do sleep 0.02; done
+	    ls '$PWD/../asked' | wc -l >>'$PWD/../met'
+	fi
+	exec '$(command -v git)' "\$@"
+	SCRIPT
+    chmod +x ../between/git
+    PATH=$(cd ../between && pwd):$PATH must git-interlock status --json
+    assert_equal "$(grep '"slot"' <<<"$output" | json slot dirty | paste -sd' ')" \
+        'default-1 1 default-2 2 default-3 3 default-4 4 default-5 5 default-6 6'
+    refute grep -qx 1 ../met
+}
+
 @test "status: it changes nothing, and runs no hook of the user's" {
     make_repo
     must git worktree-claim -q

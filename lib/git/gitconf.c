@@ -290,16 +290,24 @@ static bool ends_with(const char *text, const char *tail)
 	return n >= t && !strcmp(text + n - t, tail);
 }
 
-/* "hook.<name>.event" and ".command": git 2.54 and newer run them. */
+/*
+ * "hook.<name>.event" and ".command": git 2.54 and newer run them. An empty event takes back
+ * those before it, which is git's to know.
+ */
 static void take_hook(struct gitconf *conf, const char *name, const char *value)
 {
 	const char *dot = strrchr(name, '.');
+	char *hook = dot ? mem_dup(name, (size_t)(dot - name)) : NULL;
 
-	if (!dot || strcmp(dot, ".event") != 0)
-		return;
-	if (value && !strcmp(value, "reference-transaction"))
-		conf->transaction_hook = true;
-	argv_take(&conf->config_hooks, mem_dup(name, (size_t)(dot - name)));
+	if (dot && !strcmp(dot, ".command")) {
+		argv_push(&conf->hook_commands, hook);
+		argv_push(&conf->hook_commands, value ? value : "");
+	} else if (dot && !strcmp(dot, ".event")) {
+		if (value && !strcmp(value, "reference-transaction"))
+			argv_push(&conf->transaction_hooks, hook);
+		argv_push(&conf->config_hooks, hook);
+	}
+	free(hook);
 }
 
 /* "filter.<name>.clean", ".process" and ".required" make a driver of the name. */
@@ -436,5 +444,7 @@ void gitconf_release(struct gitconf *conf)
 	argv_release(&conf->noise);
 	argv_release(&conf->filters);
 	argv_release(&conf->config_hooks);
+	argv_release(&conf->transaction_hooks);
+	argv_release(&conf->hook_commands);
 	memset(conf, 0, sizeof(*conf));
 }

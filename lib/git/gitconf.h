@@ -45,22 +45,23 @@ struct gitconf {
 	char *user_name; /* NULL when unset */
 	char *user_email;
 	char *author_name, *author_email, *committer_name, *committer_email;
-	int log_all_ref_updates;  /* -1 unset, 0 no, 1 yes, 2 always */
-	bool autocrlf;		  /* true or input */
-	char *excludes_file;	  /* core.excludesFile, expanded; NULL when unset */
-	char *attributes_file;	  /* core.attributesFile, expanded; NULL when unset */
-	bool file_mode;		  /* core.fileMode */
-	bool trust_ctime;	  /* core.trustctime */
-	bool check_stat_minimal;  /* core.checkStat = minimal */
-	bool fsync_set;		  /* core.fsync or core.fsyncMethod: git writes the refs */
-	char *hooks_path;	  /* core.hooksPath; NULL when unset */
-	bool worktree_config;	  /* extensions.worktreeConfig */
-	bool relative_extension;  /* extensions.relativeWorktrees */
-	bool relative_worktrees;  /* worktree.useRelativePaths */
-	bool precious_objects;	  /* extensions.preciousObjects: no object may be deleted */
-	bool transaction_hook;	  /* a config-based reference-transaction hook (git 2.54+) */
-	struct argv filters;	  /* names of filter drivers that do something on the way in */
-	struct argv config_hooks; /* names of all config-based hooks */
+	int log_all_ref_updates;       /* -1 unset, 0 no, 1 yes, 2 always */
+	bool autocrlf;		       /* true or input */
+	char *excludes_file;	       /* core.excludesFile, expanded; NULL when unset */
+	char *attributes_file;	       /* core.attributesFile, expanded; NULL when unset */
+	bool file_mode;		       /* core.fileMode */
+	bool trust_ctime;	       /* core.trustctime */
+	bool check_stat_minimal;       /* core.checkStat = minimal */
+	bool fsync_set;		       /* core.fsync or core.fsyncMethod: git writes the refs */
+	char *hooks_path;	       /* core.hooksPath; NULL when unset */
+	bool worktree_config;	       /* extensions.worktreeConfig */
+	bool relative_extension;       /* extensions.relativeWorktrees */
+	bool relative_worktrees;       /* worktree.useRelativePaths */
+	bool precious_objects;	       /* extensions.preciousObjects: no object may be deleted */
+	struct argv filters;	       /* names of filter drivers that do something on the way in */
+	struct argv config_hooks;      /* names of all config-based hooks (git 2.54+) */
+	struct argv transaction_hooks; /* those of the event reference-transaction */
+	struct argv hook_commands; /* of all: a name, its command, the next name; the last wins */
 	char *engine; /* interlock.engine / GIT_INTERLOCK_ENGINE: auto, native, git; NULL */
 };
 

@@ -31,7 +31,8 @@
  *
  * Deletes, several refs at once (reftxn.h), symbolic refs other than HEAD,
  * per-worktree refs, reftable, core.fsync, quarantine and repositories with a
- * reference-transaction hook go through `git update-ref`, under the same flock:
+ * reference-transaction hook of somebody else's go through `git update-ref`, under the
+ * same flock:
  *   1. take the flock
  *   2. write and flock a git intent (intent.h) that lists git's locks
  *   3. run git, which inherits that flock            -> killed: intent.h says how
@@ -129,7 +130,11 @@ const char *ref_git_reason(struct repo *repo, const struct ref_swap *swap);
 typedef int ref_visit(void *arg, const char *name, const struct oid *oid, struct fail *fail);
 int ref_each(struct repo *repo, const char *prefix, ref_visit *visit, void *arg, struct fail *fail);
 
-/* An installed, executable reference-transaction hook: then git writes every ref. */
-bool ref_has_transaction_hook(struct repo *repo);
+/*
+ * Does git run a reference-transaction hook here that is not ours alone? Then git writes
+ * every ref. Ours says yes to whatever our own swap does: with nothing behind it, it need
+ * not be asked. Looked up anew each time; any doubt is a yes. In refhook.c.
+ */
+bool ref_has_foreign_hook(struct repo *repo);
 
 #endif

@@ -20,28 +20,6 @@
 
 /* ---- who writes --------------------------------------------------------------------- */
 
-bool ref_has_transaction_hook(struct repo *repo)
-{
-	const char *hooks = repo->conf.hooks_path;
-	char *path;
-	bool found;
-
-	if (repo->conf.transaction_hook)
-		return true;
-	if (hooks && hooks[0] == '~')
-		return true; /* git expands it; a wrong guess only costs time */
-	if (hooks && hooks[0] == '/')
-		path = mem_printf("%s/reference-transaction", hooks);
-	else if (hooks)
-		path = mem_printf("%s/%s/reference-transaction",
-				  repo->work_tree ? repo->work_tree : repo->git_dir, hooks);
-	else
-		path = mem_printf("%s/hooks/reference-transaction", repo->common_dir);
-	found = access(path, X_OK) == 0;
-	free(path);
-	return found;
-}
-
 const char *ref_git_reason(struct repo *repo, const struct ref_swap *swap)
 {
 	if (repo->refs_by_git)
@@ -60,7 +38,7 @@ const char *ref_git_reason(struct repo *repo, const struct ref_swap *swap)
 		return "symbolic ref";
 	if (oid_is_zero(&swap->new_oid))
 		return "delete";
-	if (ref_has_transaction_hook(repo))
+	if (ref_has_foreign_hook(repo))
 		return "reference-transaction hook";
 	return NULL;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "repo.h"
 
+#include "number.h"
 #include "ref.h"
 #include "spawn.h"
 
@@ -180,6 +181,18 @@ static bool native_paths(struct repo *repo)
 	       work_tree_agrees(repo);
 }
 
+/* A boolean of git's; a value that is none is git's to refuse. */
+static bool without_system(struct repo *repo)
+{
+	const char *name = "GIT_CONFIG_NOSYSTEM", *value = getenv(name);
+	struct fail ignored = FAIL_INIT;
+	bool set = false;
+
+	if (value && bool_parse(value, name, &set, &ignored) < 0)
+		repo_use_git(repo, name);
+	return set;
+}
+
 static int open_native(struct repo *repo, struct fail *fail)
 {
 	const char *git_dir = getenv("GIT_DIR");
@@ -188,7 +201,7 @@ static int open_native(struct repo *repo, struct fail *fail)
 
 	/* Ownership is checked below, and git is asked when it is not plain. */
 	git_libgit2_opts(GIT_OPT_SET_OWNER_VALIDATION, 0);
-	if (getenv("GIT_CONFIG_NOSYSTEM"))
+	if (without_system(repo))
 		git_libgit2_opts(GIT_OPT_SET_SEARCH_PATH, GIT_CONFIG_LEVEL_SYSTEM, "");
 	if (git_repository_open_ext(&repo->handle, git_dir ? git_dir : ".", flags, NULL) < 0) {
 		repo_use_git(repo, cannot_open);

@@ -215,32 +215,6 @@ enum guard_copy guard_look_copy(int common, const char *name, const char *value,
 	return copy;
 }
 
-/* ---- hooks of others ---------------------------------------------------------------------- */
-
-#define HEAD_MAX 512
-
-/* The length of the first two lines; 0 when there are none. */
-static size_t read_two_lines(const char *path, char head[static HEAD_MAX])
-{
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	ssize_t n = fd < 0 ? -1 : read(fd, head, HEAD_MAX);
-	const char *end = n > 0 ? memchr(head, '\n', (size_t)n) : NULL;
-
-	if (fd >= 0)
-		close(fd);
-	if (end)
-		end = memchr(end + 1, '\n', (size_t)(head + n - end - 1));
-	return end ? (size_t)(end - head) : 0;
-}
-
-bool guard_look_same_maker(const char *one, const char *other)
-{
-	char a[HEAD_MAX], b[HEAD_MAX];
-	size_t len = read_two_lines(one, a);
-
-	return len && read_two_lines(other, b) == len && !memcmp(a, b, len);
-}
-
 /* ---- gc ---------------------------------------------------------------------------------------
  */
 

@@ -2,7 +2,7 @@
 /* install: hooks as files, beside those that are there or in a folder of our own. */
 #include "installparts.h"
 
-#include "guardlook.h"
+#include "hookchain.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +13,12 @@
 #include <unistd.h>
 
 #define CHAIN "chain"
-#define FORMER "former"
+#define FORMER HOOKCHAIN_FORMER
 
 /*
  * Every name that git calls. push-to-checkout and proc-receive are not among them: that they
- * are there changes what git does. They are linked when the other directory has them.
+ * are there changes what git does. They are linked when the other directory has them, and so
+ * is everything else there that can be run: `git hook run` takes any name.
  */
 static const char *const hook_names[] = {"applypatch-msg",     "pre-applypatch",
 					 "post-applypatch",    "pre-commit",
@@ -30,9 +31,6 @@ static const char *const hook_names[] = {"applypatch-msg",     "pre-applypatch",
 					 "pre-auto-gc",	       "post-rewrite",
 					 "sendemail-validate", "reference-transaction",
 					 "post-index-change"};
-static const char *const hook_names_if_there[] = {
-	"push-to-checkout",	 "proc-receive",       "fsmonitor-watchman", "p4-changelist",
-	"p4-prepare-changelist", "p4-post-changelist", "p4-pre-submit"};
 
 void install_act_add(struct install_acts *acts, enum act_kind kind, const char *dir,
 		     const char *name, const char *value)
@@ -87,7 +85,7 @@ static void retire(struct install_plan *plan, struct install_acts *acts, const c
 static bool is_same_maker(const char *dir, const char *name, const char *other)
 {
 	char *a = install_join(dir, name), *b = install_join(dir, other);
-	bool same = guard_look_same_maker(a, b);
+	bool same = hookchain_same_maker(a, b);
 
 	free(a);
 	free(b);
@@ -252,6 +250,34 @@ char *install_read_former(const char *folder)
 	return bytes_take(&text);
 }
 
+static bool is_hook_name(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(hook_names); i++)
+		if (!strcmp(name, hook_names[i]))
+			return true;
+	return false;
+}
+
+/* What else can be run in the other directory; not samples, nor what a tool keeps beside. */
+static void plan_names_there(struct install_plan *plan, const char *folder, const char *top)
+{
+	struct bytes names = BYTES_INIT;
+	struct fail ignored = FAIL_INIT;
+	int dir = *top ? file_open_dir(AT_FDCWD, top, &ignored) : -1;
+	struct stat st;
+
+	if (dir < 0)
+		return;
+	file_each_name(dir, &names, &ignored);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+		if (!strchr(p, '.') && strcmp(p, FORMER) != 0 && !is_hook_name(p) &&
+		    fstatat(dir, p, &st, 0) == 0 && S_ISREG(st.st_mode) &&
+		    faccessat(dir, p, X_OK, 0) == 0)
+			plan_name(plan, folder, p);
+	close(dir);
+	bytes_release(&names);
+}
+
 /* `former`: where core.hooksPath led; "": to the hooks directory of each repository. */
 void install_plan_folder(struct install_plan *plan, const char *folder, const char *former)
 {
@@ -269,9 +295,7 @@ void install_plan_folder(struct install_plan *plan, const char *folder, const ch
 		install_act_add(&parts->before, ACT_WRITE, folder, FORMER, former);
 	for (size_t i = 0; i < ARRAY_SIZE(hook_names); i++)
 		plan_name(plan, folder, hook_names[i]);
-	for (size_t i = 0; i < ARRAY_SIZE(hook_names_if_there); i++)
-		if (*top && install_is_there(top, hook_names_if_there[i], &st))
-			plan_name(plan, folder, hook_names_if_there[i]);
+	plan_names_there(plan, folder, top);
 	free(top);
 	free(present);
 }

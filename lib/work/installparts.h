@@ -6,11 +6,12 @@
 #include "install.h"
 
 #include "bytes.h"
+#include "hookchain.h"
 #include "lock.h"
 
 #include <sys/stat.h>
 
-#define INSTALL_ASIDE ".before-interlock"
+#define INSTALL_ASIDE HOOKCHAIN_ASIDE
 #define INSTALL_RECORD "installed"
 
 /* One setting of ours. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "survey.h"
 
-#include "ledger.h"
+#include "crew.h"
 #include "hash.h"
+#include "ledger.h"
 #include "packdir.h"
 #include "ref.h"
 #include "repo.h"
@@ -60,6 +61,38 @@ static int64_t count_dirty(struct repo *repo, const struct slot *slot)
 	return count;
 }
 
+/* One slot's question; the slots are asked at once, a few at a time. */
+struct asking {
+	struct repo *repo;
+	const struct slot *slot;
+	int64_t *count;
+};
+
+#define ASKED_AT_ONCE 4 /* each waits for a git, which waits for the disk */
+
+static void ask(UNUSED struct crew *crew, UNUSED unsigned worker, void *job)
+{
+	struct asking *asking = job;
+
+	*asking->count = count_dirty(asking->repo, asking->slot);
+}
+
+static void count_all_dirty(struct repo *repo, struct survey *out)
+{
+	size_t count = out->slots.count;
+	struct asking *asking = mem_array(count + 1, sizeof(*asking));
+	struct crew *crew = crew_new(ASKED_AT_ONCE, ask);
+
+	out->dirty = mem_array(count + 1, sizeof(*out->dirty));
+	for (size_t i = 0; i < count; i++) {
+		asking[i] = (struct asking){repo, &out->slots.items[i], &out->dirty[i]};
+		crew_add(crew, &asking[i]);
+	}
+	crew_run(crew);
+	crew_free(crew);
+	free(asking);
+}
+
 /* ---- refs, packs, the ledger ----------------------------------------------------------------- */
 
 static int count_ref(void *arg, UNUSED const char *name, UNUSED const struct oid *oid,
@@ -109,9 +142,7 @@ int survey_look(struct repo *repo, struct survey *out, struct fail *fail)
 	    ref_each(repo, "refs/rescue/", count_ref, &out->rescues, fail) < 0 ||
 	    count_packs(repo, out, fail) < 0)
 		return fail->kind;
-	out->dirty = mem_array(out->slots.count + 1, sizeof(*out->dirty));
-	for (size_t i = 0; i < out->slots.count; i++)
-		out->dirty[i] = count_dirty(repo, &out->slots.items[i]);
+	count_all_dirty(repo, out);
 	out->ledger_size =
 		size_of(repo, "interlock/" LEDGER_FILE) + size_of(repo, "interlock/" LEDGER_OLD);
 	return 0;

@@ -139,3 +139,8 @@ check_release() {
     [ -z "$(git -C "$(git rev-parse --show-toplevel).worktrees/default-1" status --porcelain)" ] ||
         wrong "the slot is not clean"
 }
+
+check_fetch() {
+    made=$(git for-each-ref refs/remotes/origin | wc -l)
+    [ "$made" -gt 0 ] || wrong 'nothing was fetched'
+}

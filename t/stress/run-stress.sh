@@ -10,7 +10,8 @@
 #   BIRTHS   births at the same time (24), BIRTH_ROUNDS how often (20)
 #   CYCLES   claims of the cycles (1000)
 #   CLAIMS   claims of each of the eight overlapping claimers (1000)
-#   PARTS    of "swarm big naive kill pack births leasekill cycles claims differential" (all)
+#   PARTS    of "swarm big naive kill pack births leasekill cycles claims differential git" (all)
+#   GIT_SRC  a built source tree of git: its own tests, without and with our hooks (git)
 #
 # The last line says how many parts passed and failed.
 set -u
@@ -18,7 +19,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
 . "$here/../isolate.bash"
 ROUNDS=${ROUNDS:-30} BIG=${BIG:-64} CASES=${CASES:-10000} ENGINES=${ENGINES:-native git}
-PARTS=${PARTS:-swarm big naive kill pack births leasekill cycles claims differential}
+PARTS=${PARTS:-swarm big naive kill pack births leasekill cycles claims differential git}
 passed=0 failed=0
 
 part() { # <expected status> <command>...
@@ -77,6 +78,7 @@ if has claims; then
     part 0 "$here/claims.sh" --procs 8 --rounds "$((${CLAIMS:-1000} / 10))" --keys 12 --kill 5
     part 1 "$here/claims.sh" --procs 8 --rounds 300 --naive
 fi
+has git && [ -n "${GIT_SRC:-}" ] && part 0 "$here/git-tests.sh"
 has differential && part 0 perl "$here/../differential.pl" --cases "$CASES" ${DIFF_SEED:+--seed "$DIFF_SEED"}
 
 printf '%d parts passed, %d failed\n' "$passed" "$failed"
