@@ -62,6 +62,9 @@ struct gitconf {
 	struct argv filters;	  /* names of filter drivers that do something on the way in */
 	struct argv config_hooks; /* names of all config-based hooks */
 	char *engine; /* interlock.engine / GIT_INTERLOCK_ENGINE: auto, native, git; NULL */
+
+	/* Malformed values that REPO_TOLERANT has passed over: why, and where they stand. */
+	struct argv malformed;
 };
 
 /* The defaults, and what the environment says. */
