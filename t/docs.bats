@@ -110,7 +110,7 @@ verbs_agree() { # <command> <sections> <verb>...
 }
 
 @test "docs: every option of git interlock is in the manual" {
-    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nEVENTS' install uninstall run status events
+    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nDOCTOR\nEVENTS' install uninstall run status doctor events
 }
 
 @test "docs: the manual knows the verbs that the command has" {
