@@ -110,8 +110,8 @@ verbs_agree() { # <command> <sections> <verb>...
 }
 
 @test "docs: every option of git interlock is in the manual" {
-    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nEVENTS\nAGENT-HOOK' install uninstall run \
-        status events agent-hook
+    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nDOCTOR\nEVENTS\nAGENT-HOOK' install uninstall run \
+        status doctor events agent-hook
 }
 
 @test "docs: the manual knows the verbs that the command has" {
