@@ -177,7 +177,7 @@ FORCE:
 
 DEPS_BUILD = gcc make git libc6-dev libgit2-dev libmbedtls-dev libhttp-parser-dev libpcre2-dev \
 	     zlib1g-dev libbsd-dev libmd-dev libjansson-dev asciidoctor
-DEPS_CHECK = bats libcmocka-dev parallel perl strace procps spin clang libclang-rt-dev
+DEPS_CHECK = bats libcmocka-dev parallel perl strace procps spin clang libclang-rt-dev pre-commit
 DEPS_BENCH = time linux-source-6.1
 missing = $(shell for p in $(1); do \
 	[ "$$(dpkg-query -W -f='$${db:Status-Status}' $$p 2>/dev/null)" = installed ] || echo $$p; done)
@@ -208,7 +208,7 @@ deps-bench: deps-build
 
 PAGES = $(wildcard Documentation/*.adoc)
 MAN1 = $(patsubst Documentation/%.adoc,$(B)/man/%.1,$(filter Documentation/git-%.adoc,$(PAGES)))
-PAGES7 = Documentation/interlock-hooks.adoc Documentation/interlock-leases.adoc
+PAGES7 = $(addprefix Documentation/interlock-,agents.adoc hooks.adoc leases.adoc)
 MAN7 = $(patsubst Documentation/%.adoc,$(B)/man/%.7,$(PAGES7))
 MAN5 = $(patsubst Documentation/%.adoc,$(B)/man/%.5,\
 	$(filter-out $(PAGES7),$(filter Documentation/interlock-%.adoc,$(PAGES))))
@@ -232,6 +232,11 @@ install: all man
 	install -m 644 $(MAN5) '$(DESTDIR)$(mandir)/man5'
 	install -m 644 $(MAN7) '$(DESTDIR)$(mandir)/man7'
 	install -m 644 README.md LICENSE $(PAGES) '$(DESTDIR)$(docdir)'
+	for dir in claude-code codex agent-loop; do \
+		install -d "$(DESTDIR)$(docdir)/contrib/$$dir" && \
+		cp contrib/$$dir/* "$(DESTDIR)$(docdir)/contrib/$$dir" || exit; \
+	done
+	install -m 644 contrib/README.md '$(DESTDIR)$(docdir)/contrib'
 
 uninstall:
 	cd '$(DESTDIR)$(bindir)' && rm -f $(PROGRAMS)

@@ -9,9 +9,9 @@
 #include "name.h"
 #include "number.h"
 #include "poolrequest.h"
+#include "poolwatch.h"
 #include "progress.h"
 #include "rev.h"
-#include "watch.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -134,39 +134,14 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 
 /* ---- how long to wait ------------------------------------------------------------------------ */
 
-static void say_duration(int64_t ms, char *text, size_t size)
-{
-	if (ms == INT64_MAX)
-		snprintf(text, size, "never");
-	else if (ms % 1000)
-		snprintf(text, size, "%" PRId64 "ms", ms);
-	else
-		snprintf(text, size, "%" PRId64 "s", ms / 1000);
-}
-
-/*
- * A wait that outlives its caller is killed half-way: an explicit timeout has to be
- * below the cap, the default one is made so.
- */
 static int find_patience(const struct command *o, const struct gitconf *conf, int64_t *ms,
 			 struct fail *fail)
 {
-	const char *from = o->timeout >= 0 ? "option --timeout" : conf->claim_timeout_from;
-	char asked[32], cap[32];
-
-	*ms = o->no_wait ? 0 : o->timeout >= 0 ? o->timeout : conf->claim_timeout;
-	if (conf->task_cap == INT64_MAX || *ms < conf->task_cap || o->no_wait)
+	if (o->no_wait) {
+		*ms = 0;
 		return 0;
-	if (from) {
-		say_duration(*ms, asked, sizeof(asked));
-		say_duration(conf->task_cap, cap, sizeof(cap));
-		return fail_set(fail, FAIL_USAGE,
-				"%s: %s is not below the %s that the caller may live "
-				"(GIT_INTERLOCK_TASK_CAP)",
-				from, asked, cap);
 	}
-	*ms = conf->task_cap - conf->task_cap / 10 - (conf->task_cap >= 2000 ? 1000 : 0);
-	return 0;
+	return pool_patience(conf, o->timeout, "option --timeout", ms, fail);
 }
 
 /* ---- claiming ------------------------------------------------------------------------------- */
@@ -377,57 +352,12 @@ static int hold(const struct command *o, struct slot *slot, struct fail *fail)
 
 /* ---- the watcher of --owner-pid -------------------------------------------------------------- */
 
-struct watched {
-	const struct command *o;
-	struct slot *slot;
-	int requests;
-};
-
-static bool somebody_asked(void *arg)
-{
-	struct watched *w = arg;
-
-	return pool_request_came(w->slot->repo, w->requests, w->slot->record.lease);
-}
-
-/*
- * In the watcher: of all that was open only the locks, the directories and the requests are. So
- * the repository is opened again, from its own directory. Nobody hears what fails here.
- */
-static void owner_is_gone(void *arg)
-{
-	struct watched *w = arg;
-	struct fail ignored = FAIL_INIT;
-	struct command silent = *w->o;
-	struct repo repo;
-
-	silent.quiet = true;
-	if (chdir(w->slot->repo->common_dir) == 0 && repo_open(&repo, REPO_ANY, &ignored) == 0) {
-		w->slot->repo = &repo;
-		release(&silent, w->slot, &ignored);
-	}
-}
-
 static int start_watcher(const struct command *o, struct slot *slot, struct fail *fail)
 {
-	struct watched watched = {
-		.o = o, .slot = slot, .requests = pool_request_watch(slot->repo, fail)};
-	const int keep[] = {slot->admin, slot->work, slot->repo->common_fd, slot->repo->state_fd,
-			    watched.requests};
-	struct watch watch = {.owner = slot->record.owner,
-			      .keep = keep,
-			      .keep_count = ARRAY_SIZE(keep),
-			      .release = owner_is_gone,
-			      .wake = &watched.requests,
-			      .let_go = somebody_asked,
-			      .arg = &watched};
 	pid_t pid;
 
-	if (watched.requests < 0)
-		return fail->kind;
-	if (watch_start(&watch, &pid, fail) == 0 && o->verbose)
+	if (pool_watch(slot, &pid, fail) == 0 && o->verbose)
 		status_say("watcher: pid %d", (int)pid);
-	close(watched.requests);
 	return fail->kind;
 }
 

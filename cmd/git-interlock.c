@@ -17,8 +17,10 @@ static const struct verb verbs[] = {
 	{"uninstall", interlock_uninstall, "take them out again"},
 	{"run", interlock_run, "run a command that no peer is running"},
 	{"status", interlock_status, "who holds what"},
+	{"doctor", interlock_doctor, "what is broken, why, and what helps"},
 	{"events", interlock_events, "what happened: the ledger"},
 	{"hook", interlock_hook, "what the installed hooks ask"},
+	{"agent-hook", interlock_agent, "what an agent's hooks call"},
 	{NULL, NULL, NULL},
 };
 

@@ -110,30 +110,35 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 	return r == OPT_OK ? check(o, fail) : r;
 }
 
-/* The hooks that were installed or built together with this program. */
-static int find_programs(struct command *o, struct fail *fail)
+char *interlock_programs(void)
 {
 	static const char *const places[] = {"../libexec/interlock", "hooks"};
 	char exe[PATH_MAX];
 	ssize_t len = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
 	const char *slash;
+	char *found = NULL;
 
 	exe[len > 0 ? len : 0] = '\0';
 	slash = strrchr(exe, '/');
-	for (size_t i = 0; slash && !o->programs && i < ARRAY_SIZE(places); i++) {
+	for (size_t i = 0; slash && !found && i < ARRAY_SIZE(places); i++) {
 		char *dir = mem_printf("%.*s%s", (int)(slash + 1 - exe), exe, places[i]);
 		char *program = mem_printf("%s/%s", dir, install_hooks[0]);
 
 		if (access(program, X_OK) == 0)
-			o->programs = realpath(dir, NULL);
+			found = realpath(dir, NULL);
 		free(dir);
 		free(program);
 	}
-	o->wish.programs = o->programs;
+	return found;
+}
+
+static int find_programs(struct command *o, struct fail *fail)
+{
+	o->wish.programs = o->programs = interlock_programs();
 	if (!o->programs)
 		return fail_set(fail, FAIL_FATAL,
-				"the hooks' programs are not beside '%s'; install the suite anew",
-				exe);
+				"the hooks' programs are not beside this program; install the "
+				"suite anew");
 	return 0;
 }
 

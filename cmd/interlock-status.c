@@ -5,7 +5,6 @@
 #include "clock.h"
 #include "install.h"
 #include "ledgerread.h"
-#include "number.h"
 #include "quote.h"
 #include "survey.h"
 
@@ -17,14 +16,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
 struct command {
 	bool watch, json;
-	int color;    /* -1: on a terminal */
-	size_t width; /* columns; SIZE_MAX: no limit */
+	struct screen screen;
 	struct opt_args args;
 };
 
@@ -33,32 +30,11 @@ static const char *const synopsis[] = {
 	NULL,
 };
 
-/* How wide, and in colour? COLUMNS speaks before the terminal, as for other programs. */
-static int look_at_terminal(struct command *o, struct fail *fail)
-{
-	const char *columns = getenv("COLUMNS"), *term = getenv("TERM"), *none = getenv("NO_COLOR");
-	bool tty = isatty(STDOUT_FILENO);
-	struct winsize size;
-	int64_t width;
-
-	o->width = tty ? 80 : SIZE_MAX;
-	if (columns && *columns) {
-		if (number_parse(columns, "COLUMNS", 1, 100000, &width, fail) < 0)
-			return fail->kind;
-		o->width = (size_t)width;
-	} else if (tty && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col) {
-		o->width = size.ws_col;
-	}
-	if (o->color < 0)
-		o->color = tty && !(none && *none) && term && strcmp(term, "dumb") != 0;
-	return 0;
-}
-
 static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 {
 	const struct opt table[] = {
 		OPT_FLAG('w', "watch", &o->watch, "show it again whenever something happens"),
-		OPT_TRISTATE("color", &o->color, "in colour (default: on a terminal)"),
+		OPT_TRISTATE("color", &o->screen.color, "in colour (default: on a terminal)"),
 		OPT_FLAG(0, "json", &o->json, "print JSON objects"),
 		OPT_END,
 	};
@@ -73,7 +49,7 @@ static int parse(int argc, char **argv, struct command *o, struct fail *fail)
 		return fail_set(fail, FAIL_USAGE,
 				"--watch is for people; programs have 'git interlock events "
 				"--follow --json'");
-	return look_at_terminal(o, fail);
+	return screen_look(&o->screen, fail);
 }
 
 /* ---- tables ------------------------------------------------------------------------------ */
@@ -177,14 +153,14 @@ static void draw_table(const struct command *o, struct table *table, struct byte
 
 	while (columns < CELLS && table->columns[columns].head)
 		columns++;
-	fit(table, columns, o->width, widths);
+	fit(table, columns, o->screen.width, widths);
 	for (size_t c = 0; c < columns; c++)
 		add_cell(&line, table->columns[c].head, widths[c], table->columns[c].right, NULL);
 	put_line(screen, &line);
 	for (size_t i = 0; i < table->count; i++) {
 		for (size_t c = 0; c < columns; c++)
 			add_cell(&line, table->rows[i].cell[c], widths[c], table->columns[c].right,
-				 c == 1 && o->color > 0 ? table->rows[i].color : NULL);
+				 c == 1 && o->screen.color > 0 ? table->rows[i].color : NULL);
 		put_line(screen, &line);
 		for (size_t c = 0; c < columns; c++)
 			free(table->rows[i].cell[c]);
@@ -345,31 +321,12 @@ static void draw_store(const struct survey *survey, struct bytes *screen)
 	free(ledger);
 }
 
-/* A line that fits, or as many as it takes: of a reason nothing is cut. */
-static void put_folded(const struct command *o, const char *text, struct bytes *screen)
-{
-	static const size_t indent = 15;
-	size_t room = o->width > indent + 20 ? o->width - indent : 20;
-
-	while (strlen(text) > room) {
-		size_t n = room;
-
-		while (n && text[n] != ' ')
-			n--;
-		if (!n)
-			n = room;
-		bytes_addf(screen, "%.*s\n%*s", (int)n, text, (int)indent, "");
-		text += n + (text[n] == ' ');
-	}
-	bytes_addf(screen, "%s\n", text);
-}
-
 static void draw_line(const struct command *o, const char *head, char *text, struct bytes *screen)
 {
 	char *line = safe(text);
 
 	bytes_addf(screen, "  %-13s", head);
-	put_folded(o, line, screen);
+	screen_fold(&o->screen, 15, line, screen);
 	free(line);
 	free(text);
 }
@@ -554,7 +511,7 @@ static int watch(struct command *o, struct repo *repo, struct fail *fail)
 	ledger_read_open(repo, &reader, fail);
 	while (fail->kind == 0 && !ferror(stdout)) {
 		fds[0].fd = ledger_watch(&reader, fail);
-		if (fds[0].fd < 0 || look_at_terminal(o, fail) < 0 || show(o, repo, fail) < 0)
+		if (fds[0].fd < 0 || screen_look(&o->screen, fail) < 0 || show(o, repo, fail) < 0)
 			break;
 		woken = poll(fds, ARRAY_SIZE(fds), woken > 0 ? SETTLE_MS : AGES_MS);
 		if (woken < 0 && errno != EINTR)
@@ -568,7 +525,7 @@ static int watch(struct command *o, struct repo *repo, struct fail *fail)
 
 int interlock_status(int argc, char **argv)
 {
-	struct command o = {.color = -1};
+	struct command o = {.screen = {.color = -1}};
 	struct fail fail = FAIL_INIT;
 	struct repo repo;
 	int r = parse(argc, argv, &o, &fail);

@@ -19,6 +19,22 @@ int interlock_uninstall(int argc, char **argv);
 int interlock_run(int argc, char **argv);
 int interlock_events(int argc, char **argv);
 int interlock_status(int argc, char **argv);
+int interlock_doctor(int argc, char **argv);
 int interlock_hook(int argc, char **argv);
+int interlock_agent(int argc, char **argv);
+
+/* The directory of the hooks that were installed or built with this program, or NULL; caller frees.
+ */
+char *interlock_programs(void);
+
+/* How wide, and in colour? */
+struct screen {
+	int color;    /* 1, 0; -1: on a terminal. Set before screen_look() */
+	size_t width; /* columns; SIZE_MAX: no limit */
+};
+int screen_look(struct screen *screen, struct fail *fail);
+
+/* A text whose first line begins at column `indent`, as do the others: nothing of it is cut. */
+void screen_fold(const struct screen *screen, size_t indent, const char *text, struct bytes *out);
 
 #endif

@@ -68,7 +68,7 @@ shown_options() { # <usage text> [<verb>]
         assert_match "$(perl -0777 -ne 'print $1 =~ s/\\//gr if /^\.SH "NAME"\n(.*)/m' out)" \
             "^$page - [a-z]" "NAME of $page"
     done
-    for page in $COMMANDS interlock-config interlock-format interlock-hooks interlock-json interlock-leases; do
+    for page in $COMMANDS interlock-{agents,config,format,hooks,json,leases}; do
         [ -f "$DOC/$page.adoc" ] || flunk "no page for $page"
     done
 }
@@ -110,7 +110,8 @@ verbs_agree() { # <command> <sections> <verb>...
 }
 
 @test "docs: every option of git interlock is in the manual" {
-    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nEVENTS' install uninstall run status events
+    verbs_agree interlock $'INSTALL\nUNINSTALL\nRUN\nSTATUS\nDOCTOR\nEVENTS\nAGENT-HOOK' install uninstall run \
+        status doctor events agent-hook
 }
 
 @test "docs: the manual knows the verbs that the command has" {

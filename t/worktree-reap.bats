@@ -341,6 +341,29 @@ remove_slots() {
     must_exit 129 reap --json -z
 }
 
+@test "C10: a free slot that was unlocked by hand is reaped, though nothing says what it was" {
+    make_repo
+    must claim
+    local wt=$output
+    must claim release default-1
+    put "$wt/new" work
+    git worktree unlock "$wt"
+    assert_equal "$(slot_is default-1 state)" desynced
+    # Naive: no record reads as one of a birth, which has no base to be finished at.
+    must reap
+    assert_equal "$(slot_is default-1 state)" free
+    assert_equal "$(git -C "$wt" status --porcelain)" ''
+    assert_equal "$(git show "$(git for-each-ref --format='%(refname)' refs/rescue):new")" work
+}
+
+@test "A10: a slot that is unregistered leaves no record of its lease" {
+    make_repo
+    must claim
+    rm -rf "$output"
+    must reap --prune default-1
+    assert_equal "$(ls .git/interlock/leases)" ''
+}
+
 # ---- what died half-way ---------------------------------------------------------------------------
 
 @test "A9: a birth that was killed is half-born or gone, and the next claim needs no help" {

@@ -110,6 +110,10 @@ never_acted_on() { # <pool>...
     local pool
     for pool in $STATES; do assert_equal "$(state_of "$pool")" "$pool" "state of $pool-1"; done
     never_acted_on foreign held leased occupied unknown
+    # A doctor names those that somebody has to see to.
+    must_exit 1 git interlock doctor --json
+    assert_equal "$(json id subject <<<"$output" | paste -d' ' - - | sort | paste -sd,)" \
+        'desynced desynced-1,half-born half-born-1,orphaned orphaned-1,slot-unjudged unknown-1,vanished vanished-1'
     # What a claim says of it, which comes to nothing there, is the same word.
     for pool in held leased occupied unknown foreign; do
         must_exit 75 claim --pool "$pool" --max 1 --no-wait

@@ -142,6 +142,17 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 	return take_pool(conf, name, value, what, fail) < 0 ? fail->kind : 0;
 }
 
+/* The same; who only looks at the repository goes on with the default, and says so. */
+static int take_own_of(struct repo *repo, const char *name, const char *value, const char *what,
+		       struct fail *fail)
+{
+	if (take_own(&repo->conf, name, value, what, fail) < 0 && repo->tolerant) {
+		argv_push(&repo->conf.malformed, fail->message);
+		fail_clear(fail);
+	}
+	return fail->kind;
+}
+
 /* Is a boolean of git's set to `wanted`? A value that is no boolean is git's to judge. */
 static bool git_bool_is(struct repo *repo, const char *key, const char *value, bool wanted)
 {
@@ -338,7 +349,7 @@ int gitconf_take(struct repo *repo, const char *key, const char *value, struct f
 
 	if (!strncmp(key, "interlock.", 10)) {
 		snprintf(what, sizeof(what), "config %.100s", key);
-		return take_own(conf, key + 10, value ? value : "true", what, fail);
+		return take_own_of(repo, key + 10, value ? value : "true", what, fail);
 	}
 	if (!strncmp(key, "core.", 5))
 		take_core(repo, key + 5, value);
@@ -425,7 +436,7 @@ int gitconf_finish(struct repo *repo, struct fail *fail)
 	for (size_t i = 0; i < ARRAY_SIZE(own); i++) {
 		const char *value = getenv(own[i].variable);
 
-		if (value && take_own(&repo->conf, own[i].name, value, own[i].variable, fail) < 0)
+		if (value && take_own_of(repo, own[i].name, value, own[i].variable, fail) < 0)
 			return fail->kind;
 	}
 	finish_noise(&repo->conf);
@@ -446,5 +457,6 @@ void gitconf_release(struct gitconf *conf)
 	argv_release(&conf->config_hooks);
 	argv_release(&conf->transaction_hooks);
 	argv_release(&conf->hook_commands);
+	argv_release(&conf->malformed);
 	memset(conf, 0, sizeof(*conf));
 }

@@ -63,6 +63,9 @@ struct gitconf {
 	struct argv transaction_hooks; /* those of the event reference-transaction */
 	struct argv hook_commands; /* of all: a name, its command, the next name; the last wins */
 	char *engine; /* interlock.engine / GIT_INTERLOCK_ENGINE: auto, native, git; NULL */
+
+	/* Malformed values that REPO_TOLERANT has passed over: why, and where they stand. */
+	struct argv malformed;
 };
 
 /* The defaults, and what the environment says. */

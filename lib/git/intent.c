@@ -374,34 +374,48 @@ static bool nobody_has(int dir, const char *file)
  * one's when it is as old as the dead writer's intent or younger, and nobody has the
  * table. What stays would keep every later compaction from that table.
  */
-static void heal_tables(const char *list_lock, const struct stat *intent)
+static bool is_dead_table(int dir, const char *name, const struct stat *intent)
 {
 	static const char suffix[] = ".ref.lock";
+	size_t n = strlen(name), tail = strlen(suffix);
+	struct stat st;
+	char *table;
+	bool dead;
+
+	if (n <= tail || strcmp(name + n - tail, suffix) != 0 ||
+	    fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_uid != intent->st_uid || !not_before(&st.st_mtim, &intent->st_mtim))
+		return false;
+	table = mem_dup(name, n - strlen(".lock"));
+	dead = nobody_has(dir, table);
+	free(table);
+	return dead;
+}
+
+static int open_folder_of(const char *path)
+{
+	struct fail ignored = FAIL_INIT;
+	char *folder = mem_dup(path, (size_t)(strrchr(path, '/') - path));
+	int dir = file_open_dir(AT_FDCWD, folder, &ignored);
+
+	free(folder);
+	return dir;
+}
+
+static void heal_tables(const char *list_lock, const struct stat *intent)
+{
 	struct fail ignored = FAIL_INIT;
 	struct bytes names = BYTES_INIT;
-	char *folder = mem_dup(list_lock, (size_t)(strrchr(list_lock, '/') - list_lock));
-	int dir = file_open_dir(AT_FDCWD, folder, &ignored);
+	int dir = open_folder_of(list_lock);
 
 	if (dir >= 0)
 		file_each_name(dir, &names, &ignored);
-	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1) {
-		size_t n = strlen(p), tail = strlen(suffix);
-		struct stat st;
-		char *table;
-
-		if (n <= tail || strcmp(p + n - tail, suffix) != 0 ||
-		    fstatat(dir, p, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode) ||
-		    st.st_uid != intent->st_uid || !not_before(&st.st_mtim, &intent->st_mtim))
-			continue;
-		table = mem_dup(p, n - strlen(".lock"));
-		if (nobody_has(dir, table))
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+		if (is_dead_table(dir, p, intent))
 			unlinkat(dir, p, 0);
-		free(table);
-	}
 	if (dir >= 0)
 		close(dir);
 	bytes_release(&names);
-	free(folder);
 }
 
 static bool is_stack(const char *path)
@@ -549,6 +563,205 @@ bool intent_clear(struct repo *repo, const char *path, const char *own_key)
 		}
 	}
 	return lstat(path, &st) < 0 && errno == ENOENT;
+}
+
+/* ---- asking ------------------------------------------------------------------------------ */
+
+struct intent_seen {
+	char *file; /* "locks/<key>.intent", "git/<nonce>" */
+	bool linked, alive;
+	struct stat st;
+	struct bytes listed; /* of a git intent, without its header */
+};
+
+/* A folder of ours, if there is one. */
+static int open_state(struct repo *repo, const char *sub)
+{
+	char *path = mem_printf("interlock/%s", sub);
+	int dir = openat(repo->common_fd, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+
+	free(path);
+	return dir;
+}
+
+/* Has its writer the flock, or could it have? Asked for a moment only. */
+static bool may_be_alive(int dir, const char *file)
+{
+	struct fail fail = FAIL_INIT;
+	int fd = file_open(dir, file, O_RDONLY, NULL, &fail), r;
+
+	if (fd < 0)
+		return true;
+	r = lock_probe_open(fd, &fail);
+	close(fd);
+	return r < 0;
+}
+
+static struct intent_seen *add_seen(struct intents *out, const char *sub, const char *file)
+{
+	struct intent_seen *seen;
+
+	MEM_GROW(out->items, out->cap, out->count + 1);
+	seen = &out->items[out->count++];
+	*seen = (struct intent_seen){.file = mem_printf("%s/%s", sub, file), .listed = BYTES_INIT};
+	return seen;
+}
+
+static void see_linked(struct intents *out, int dir, const char *file)
+{
+	size_t n = strlen(file), tail = strlen(SUFFIX);
+	struct intent_seen *seen;
+	struct stat st;
+	char *key;
+
+	if (n <= tail || strcmp(file + n - tail, SUFFIX) != 0 ||
+	    fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+		return;
+	key = mem_dup(file, n - tail);
+	seen = add_seen(out, "locks", file);
+	seen->linked = true;
+	seen->st = st;
+	seen->alive = may_be_alive(dir, key);
+	free(key);
+}
+
+static void see_git(struct intents *out, int dir, const char *file)
+{
+	struct fail ignored = FAIL_INIT;
+	struct bytes text = BYTES_INIT;
+	struct intent_seen *seen;
+	bool alive = may_be_alive(dir, file);
+	struct stat st;
+
+	/* An empty one: its writer died before it wrote a word. Another version: not for us. */
+	if (fstatat(dir, file, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    file_read(dir, file, LISTING_LIMIT, &text, &ignored) == 0 &&
+	    (!text.len ||
+	     (text.len >= strlen(HEADER) && !memcmp(text.data, HEADER, strlen(HEADER))))) {
+		seen = add_seen(out, "git", file);
+		seen->st = st;
+		seen->alive = alive;
+		if (text.len)
+			bytes_add(&seen->listed, text.data + strlen(HEADER),
+				  text.len - strlen(HEADER));
+	}
+	bytes_release(&text);
+}
+
+static void see_all(struct intents *out, const char *sub,
+		    void (*see)(struct intents *, int, const char *), struct fail *fail)
+{
+	struct bytes names = BYTES_INIT;
+	int dir = open_state(out->repo, sub);
+
+	if (dir < 0)
+		return;
+	file_each_name(dir, &names, fail);
+	for (char *p = names.data; p < names.data + names.len; p += strlen(p) + 1)
+		see(out, dir, p);
+	bytes_release(&names);
+	close(dir);
+}
+
+int intents_look(struct repo *repo, struct intents *out, struct fail *fail)
+{
+	*out = (struct intents){.repo = repo};
+	see_all(out, "locks", see_linked, fail);
+	see_all(out, "git", see_git, fail);
+	return fail->kind;
+}
+
+static bool is_in_folder_of(const char *path, const char *other)
+{
+	size_t n = (size_t)(strrchr(other, '/') + 1 - other);
+
+	return !strncmp(path, other, n) && !strchr(path + n, '/');
+}
+
+/* Is it a table's lock beside the list that a dead writer's git had locked? */
+static bool is_table_of(const char *path, const char *listed, const struct stat *intent)
+{
+	bool dead = false;
+	int dir;
+
+	if (!is_stack(listed) || !is_in_folder_of(path, listed))
+		return false;
+	dir = open_folder_of(path);
+	if (dir >= 0) {
+		dead = is_dead_table(dir, strrchr(path, '/') + 1, intent);
+		close(dir);
+	}
+	return dead;
+}
+
+static enum intent_owner ask_listed(const struct intent_seen *seen, const char *path)
+{
+	const char *p = seen->listed.data, *end = p + seen->listed.len;
+
+	while (p < end) {
+		const char *listed = p, *meant = p + strlen(p) + 1;
+
+		if (meant >= end)
+			break; /* torn */
+		if (!strcmp(listed, path)) {
+			if (seen->alive)
+				return INTENT_ALIVE;
+			if (judge(path, meant, &seen->st) != NOT_OURS)
+				return INTENT_DEAD;
+		} else if (!seen->alive && strchr(path, '/') &&
+			   is_table_of(path, listed, &seen->st)) {
+			return INTENT_DEAD;
+		}
+		p = meant + strlen(meant) + 1;
+	}
+	return INTENT_OTHERS;
+}
+
+enum intent_owner intents_ask(const struct intents *intents, const char *path,
+			      const struct stat *st)
+{
+	for (size_t i = 0; i < intents->count; i++) {
+		const struct intent_seen *seen = &intents->items[i];
+		enum intent_owner owner = INTENT_OTHERS;
+
+		if (!seen->linked)
+			owner = ask_listed(seen, path);
+		else if (same_inode(&seen->st, st))
+			owner = seen->alive ? INTENT_ALIVE : INTENT_DEAD;
+		if (owner != INTENT_OTHERS)
+			return owner;
+	}
+	return INTENT_OTHERS;
+}
+
+bool intent_is_open(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY);
+	bool elsewhere;
+
+	if (fd < 0)
+		return false;
+	elsewhere = ask_kernel(fd) == OPEN_ELSEWHERE;
+	close(fd);
+	return elsewhere;
+}
+
+void intents_each_dead(const struct intents *intents, void (*visit)(void *arg, const char *file),
+		       void *arg)
+{
+	for (size_t i = 0; i < intents->count; i++)
+		if (!intents->items[i].alive)
+			visit(arg, intents->items[i].file);
+}
+
+void intents_release(struct intents *intents)
+{
+	for (size_t i = 0; i < intents->count; i++) {
+		free(intents->items[i].file);
+		bytes_release(&intents->items[i].listed);
+	}
+	free(intents->items);
+	*intents = (struct intents){0};
 }
 
 void intent_describe(struct repo *repo, const char *path, struct bytes *out)

@@ -37,6 +37,8 @@
 #include "lock.h"
 #include "oid.h"
 
+#include <sys/stat.h>
+
 struct repo;
 
 /*
@@ -88,6 +90,34 @@ void intents_heal(struct repo *repo, bool wait);
  * True when it is gone.
  */
 bool intent_clear(struct repo *repo, const char *path, const char *own_key);
+
+/*
+ * The intents that there are, to ask whose a lock is: nothing is healed, made or
+ * changed by it. Release with intents_release(), also after a failure.
+ */
+struct intents {
+	struct repo *repo;
+	struct intent_seen *items;
+	size_t count, cap;
+};
+
+enum intent_owner {
+	INTENT_OTHERS, /* no writer of ours has said that it would take it */
+	INTENT_ALIVE,  /* one has, and may be at it */
+	INTENT_DEAD,   /* a dead one's of ours, proved: intents_heal() removes it */
+};
+
+int intents_look(struct repo *repo, struct intents *out, struct fail *fail);
+enum intent_owner intents_ask(const struct intents *intents, const char *path,
+			      const struct stat *st);
+
+/* Has somebody the file open, as far as the kernel tells us? */
+bool intent_is_open(const char *path);
+
+/* Those of dead writers, whether a lock is left or not: "locks/<key>.intent", "git/<nonce>". */
+void intents_each_dead(const struct intents *intents, void (*visit)(void *arg, const char *file),
+		       void *arg);
+void intents_release(struct intents *intents);
 
 /* Appends who of ours holds the lock at `path`; nothing when it is not known. */
 void intent_describe(struct repo *repo, const char *path, struct bytes *out);

@@ -53,6 +53,17 @@ static void sweep(struct repo *repo, int parent)
 	bytes_release(&names);
 }
 
+void plumb_sweep(struct repo *repo)
+{
+	struct fail ignored = FAIL_INIT;
+	int parent = repo_state_dir(repo, "tmp", &ignored);
+
+	if (parent < 0)
+		return;
+	sweep(repo, parent);
+	close(parent);
+}
+
 /* A path in an alternates list: quoted when it could be read as two. */
 static void add_alternate(const char *path, struct bytes *list)
 {

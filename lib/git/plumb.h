@@ -112,4 +112,7 @@ int plumb_index_is_empty(struct plumb *plumb, bool *empty, struct fail *fail);
 /* Removes the folder. */
 void plumb_end(struct plumb *plumb);
 
+/* Removes what killed ones have left; plumb_begin() does it, too. */
+void plumb_sweep(struct repo *repo);
+
 #endif

@@ -426,6 +426,7 @@ int repo_open(struct repo *repo, enum repo_need need, struct fail *fail)
 {
 	*repo = (struct repo){
 		.common_fd = -1, .state_fd = -1, .modes = FILE_MODES_PRIVATE, .algo = HASH_SHA1};
+	repo->tolerant = need & REPO_TOLERANT;
 	/* It overrides what the repository says about where its refs are. */
 	repo->refs_by_git = getenv("GIT_REFERENCE_BACKEND") != NULL;
 	git_libgit2_init();
@@ -436,7 +437,7 @@ int repo_open(struct repo *repo, enum repo_need need, struct fail *fail)
 		repo->worktree_id = mem_strdup(repo->git_dir + strlen(repo->common_dir) + 11);
 	if (!repo->prefix && find_prefix(repo, fail) < 0)
 		return fail->kind;
-	if (need == REPO_WORK_TREE && (!repo->work_tree || !repo->prefix))
+	if ((need & REPO_WORK_TREE) && (!repo->work_tree || !repo->prefix))
 		return fail_set(fail, FAIL_UNSUPPORTED, "this must be run in a work tree; '%s' %s",
 				repo->git_dir,
 				repo->bare ? "is a bare repository" : "is inside the repository");

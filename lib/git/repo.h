@@ -36,6 +36,7 @@ struct repo {
 	enum hash_algo algo;
 	bool bare;
 	bool sparse;	  /* core.sparseCheckout */
+	bool tolerant;	  /* REPO_TOLERANT */
 	bool refs_by_git; /* refs are not plain files, or we cannot know: git reads and writes them
 			   */
 	enum engine engine;
@@ -52,6 +53,7 @@ struct repo {
 enum repo_need {
 	REPO_ANY = 0,
 	REPO_WORK_TREE = 1, /* FAIL_UNSUPPORTED in a bare repository */
+	REPO_TOLERANT = 2,  /* a malformed setting of ours is noted (gitconf.h), no failure */
 };
 
 /*

@@ -501,7 +501,7 @@ void worktree_forget_env(struct argv *env)
 			argv_take(env, mem_dup(*variable, strcspn(*variable, "=")));
 }
 
-int worktree_enter(int dir, struct repo *repo, struct fail *fail)
+int worktree_leave_for(int dir, struct fail *fail)
 {
 	struct argv names = ARGV_INIT;
 
@@ -511,5 +511,12 @@ int worktree_enter(int dir, struct repo *repo, struct fail *fail)
 	for (size_t i = 0; i < names.count; i++)
 		unsetenv(names.items[i]);
 	argv_release(&names);
+	return 0;
+}
+
+int worktree_enter(int dir, struct repo *repo, struct fail *fail)
+{
+	if (worktree_leave_for(dir, fail) < 0)
+		return fail->kind;
 	return repo_open(repo, REPO_WORK_TREE, fail);
 }

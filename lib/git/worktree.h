@@ -75,4 +75,7 @@ void worktree_forget_env(struct argv *env);
  */
 int worktree_enter(int dir, struct repo *repo, struct fail *fail);
 
+/* Its first half: leaves, and opens nothing. */
+int worktree_leave_for(int dir, struct fail *fail);
+
 #endif

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -166,8 +167,24 @@ static void feed(int *fd, const struct spawn *cmd, size_t *done)
 		close_fd(fd);
 }
 
-/* Moves bytes both ways until the child has closed its ends. */
-static void talk(struct spawn *cmd, int *in, int *out_fd, int *err_fd, struct bytes *out)
+/*
+ * The child has ended: what it wrote is there. Whoever it left behind may hold the other
+ * ends open for as long as it likes.
+ */
+static void drain_rest(int *fd, struct bytes *out)
+{
+	while (*fd >= 0) {
+		struct pollfd now = {.fd = *fd, .events = POLLIN};
+
+		if (poll(&now, 1, 0) <= 0)
+			close_fd(fd);
+		else
+			drain(fd, out);
+	}
+}
+
+/* Moves bytes both ways until the child has closed its ends, or has ended (`pidfd`; -1: none). */
+static void talk(struct spawn *cmd, int pidfd, int *in, int *out_fd, int *err_fd, struct bytes *out)
 {
 	size_t written = 0;
 
@@ -178,6 +195,7 @@ static void talk(struct spawn *cmd, int *in, int *out_fd, int *err_fd, struct by
 			{.fd = *in, .events = POLLOUT},
 			{.fd = *out_fd, .events = POLLIN},
 			{.fd = *err_fd, .events = POLLIN},
+			{.fd = pidfd, .events = POLLIN},
 		};
 
 		if (poll(fds, ARRAY_SIZE(fds), -1) < 0)
@@ -188,6 +206,11 @@ static void talk(struct spawn *cmd, int *in, int *out_fd, int *err_fd, struct by
 			drain(out_fd, out);
 		if (fds[2].revents)
 			drain(err_fd, &cmd->err);
+		if (fds[3].revents) {
+			close_fd(in);
+			drain_rest(out_fd, out);
+			drain_rest(err_fd, &cmd->err);
+		}
 	}
 }
 
@@ -213,6 +236,7 @@ int spawn_capture_any(struct spawn *cmd, struct bytes *out, struct fail *fail)
 	struct sigaction ignore = {.sa_handler = SIG_IGN}, old;
 	int null = open_null(fail);
 	pid_t pid = -1;
+	int pidfd;
 
 	if (null < 0)
 		return null;
@@ -233,9 +257,11 @@ int spawn_capture_any(struct spawn *cmd, struct bytes *out, struct fail *fail)
 	close_fd(&err_pipe[1]);
 	if (in[1] >= 0)
 		fcntl(in[1], F_SETFL, O_NONBLOCK);
+	pidfd = pidfd_open(pid, 0);
 	sigaction(SIGPIPE, &ignore, &old);
-	talk(cmd, &in[1], &out_pipe[0], &err_pipe[0], out);
+	talk(cmd, pidfd, &in[1], &out_pipe[0], &err_pipe[0], out);
 	sigaction(SIGPIPE, &old, NULL);
+	close_fd(&pidfd);
 	cmd->status = wait_status(pid);
 done:
 	close_fd(&null);

@@ -433,8 +433,7 @@ static int fill_stage(struct maker *m, struct fail *fail)
 
 /* ---- step 3: the worktree, and the links between both ---------------------------------------- */
 
-/* The way from directory `from` to `to`; both absolute and without symlinks. */
-static char *way(const char *from, const char *to)
+char *birth_way(const char *from, const char *to)
 {
 	struct bytes out = BYTES_INIT;
 	size_t same = 0;
@@ -545,8 +544,8 @@ static int link_both(struct maker *m, int tree, struct fail *fail)
 	bool relative;
 
 	if (want_relative(m, &relative, fail) == 0) {
-		there = relative ? way(m->birth.path, admin) : mem_strdup(admin);
-		back = relative ? way(admin, m->birth.path) : mem_strdup(m->birth.path);
+		there = relative ? birth_way(m->birth.path, admin) : mem_strdup(admin);
+		back = relative ? birth_way(admin, m->birth.path) : mem_strdup(m->birth.path);
 		bytes_addf(&record, "gitdir: %s\n", there);
 		put(m, tree, ".git", record.data, record.len, fail);
 		bytes_clear(&record);
@@ -898,13 +897,42 @@ int birth_make(struct repo *repo, const struct birth_plan *plan, struct slot *ou
 	return fail->kind;
 }
 
-/* ---- where pools are by default
+/* ---- where pools are
  * --------------------------------------------------------------------- */
 
 static int set_pool_dir(const char *why, struct fail *fail)
 {
 	return fail_set(fail, FAIL_UNSUPPORTED,
 			"%s: set interlock.poolDir to the directory for its worktrees", why);
+}
+
+int birth_check_dir(struct repo *repo, const char *dir, struct fail *fail)
+{
+	const struct birth_plan plan = {.dir = dir};
+	struct maker m = {.repo = repo, .plan = &plan, .dir_fd = -1, .admin = -1};
+	char *at, *slash;
+
+	if (find_pool_dir(&m, fail) == 0) {
+		/* What is there of it already, or is going to hold it. */
+		at = mem_strdup(m.missing ? m.missing : m.dir);
+		slash = m.missing ? strrchr(at, '/') : NULL;
+		if (slash)
+			slash[slash == at] = '\0';
+		if (faccessat(AT_FDCWD, at, W_OK | X_OK, AT_EACCESS) < 0)
+			fail_errno(fail, "write to '%s'", at);
+		free(at);
+	}
+	maker_release(&m);
+	return fail->kind;
+}
+
+char *birth_default_path(const struct repo *repo)
+{
+	size_t n = strlen(repo->common_dir);
+
+	return n < 6 || strcmp(repo->common_dir + n - 5, "/.git") != 0
+		       ? NULL
+		       : mem_printf("%.*s.worktrees", (int)n - 5, repo->common_dir);
 }
 
 int birth_default_dir(struct repo *repo, char **dir, struct fail *fail)

@@ -102,6 +102,34 @@ bool birth_removal_began(const struct slot *slot);
 /* Where slots of a pool live when nothing is set; FAIL_UNSUPPORTED says what to set. */
 int birth_default_dir(struct repo *repo, char **dir, struct fail *fail);
 
+/* The same as a path only, whatever is there; NULL: nothing says where. The caller frees. */
+char *birth_default_path(const struct repo *repo);
+
+/* Could a slot be born in `dir`? The failure says why not. Nothing is made. */
+int birth_check_dir(struct repo *repo, const char *dir, struct fail *fail);
+
+/*
+ * A worktree that is not where it was born, because it or the repository was moved, and whose links
+ * lead nowhere. It is known by device and inode, in the folder in which it was born, where
+ * pools are now, where git thinks it is, or in one of `places` (directories, or the
+ * worktree itself; may be NULL). Its .git file must lead to an admin directory of its id: to
+ * this one, or to one that is not there any more. One that leads to another
+ * repository's belongs to that one, of which this one is a copy: `theirs` gets its path.
+ * Where it is goes to `path`; the caller frees both. False when it is not found.
+ */
+struct argv;
+bool birth_find_moved(const struct slot *slot, const struct argv *places, char **path,
+		      char **theirs);
+
+/*
+ * Under the slot's lock: the slot is where birth_find_moved() has found it, from now on. FAIL_NO
+ * when the directory there has not the name of the slot.
+ *   1. W/.git leads here		-> killed: found again, as before
+ *   2. A/gitdir leads to W		-> killed: as 1
+ *   3. A/interlock, the birth record, says where it is
+ */
+int birth_settle(struct slot *slot, const char *path, struct fail *fail);
+
 /*
  * Removes what dead births and removals left (steps 1 to 3 and c); counts them. One that
  * fails is told, and the sweep goes on. Big trash is deleted as in c.

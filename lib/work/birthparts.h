@@ -40,6 +40,9 @@ int birth_open_parent(const struct slot_birth *birth, const char **name, struct 
 int birth_open_tree(const struct slot_birth *birth, int parent, const char *name,
 		    struct fail *fail);
 
+/* The way from directory `from` to `to`; both absolute and without symlinks. The caller frees. */
+char *birth_way(const char *from, const char *to);
+
 /* Removes a dead or failed birth before step 4 whose lock the caller holds. */
 int birth_unmake(struct repo *repo, int stage, const char *born, struct fail *fail);
 

@@ -436,3 +436,28 @@ int chain_append(struct chain *chain, const struct ref_lock *lock, const struct 
 	write_note(chain, commit, pack_base(pack));
 	return 0;
 }
+
+/* ---- mending ------------------------------------------------------------------------------ */
+
+int chain_mend(struct repo *repo, const char *name, const struct oid *value, int64_t deadline,
+	       struct fail *fail)
+{
+	struct ref_lock lock = REF_LOCK_INIT;
+	struct ref_swap swap = {.name = name,
+				.old_oid = *value,
+				.new_oid = *value,
+				.mend = true,
+				.reason = "interlock: the last good value",
+				.deadline = deadline};
+	struct fail read = FAIL_INIT;
+	struct oid now;
+
+	if (ref_lock_take(repo, name, deadline, &lock, fail) < 0)
+		return fail->kind;
+	if (ref_read(repo, name, &now, &read) != FAIL_CORRUPT)
+		fail_set(fail, FAIL_NO, "ref '%s' is not damaged any more", name);
+	else
+		ref_swap(repo, &lock, &swap, &now, fail);
+	ref_lock_drop(&lock);
+	return fail->kind;
+}

@@ -65,4 +65,12 @@ struct chain_entry {
 int chain_append(struct chain *chain, const struct ref_lock *lock, const struct chain_entry *entry,
 		 struct pack *pack, struct oid *commit, struct fail *fail);
 
+/*
+ * Writes a value into a ref of ours whose file is damaged (D19): the last good one, which
+ * chain_read() gives, or for a pin what the chain says of it. FAIL_NO when it is not
+ * damaged any more.
+ */
+int chain_mend(struct repo *repo, const char *name, const struct oid *value, int64_t deadline,
+	       struct fail *fail);
+
 #endif

@@ -79,9 +79,10 @@ void install_release(struct install_plan *plan);
 struct install_guard {
 	const char *hook;
 	bool active;
-	bool wanted; /* somebody installed it here */
-	char *via;   /* active: where git finds it */
-	char *why;   /* not active: why git does not run it, and what to do */
+	bool wanted;   /* somebody installed it here */
+	char *via;     /* active: where git finds it */
+	char *program; /* active: what is run then, without symbolic links */
+	char *why;     /* not active: why git does not run it, and what to do */
 };
 
 struct install_look {

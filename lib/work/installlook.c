@@ -70,8 +70,10 @@ static int look_at_settings(const struct view *view, struct install_guard *guard
 		else
 			r = 1;
 	}
-	if (r > 0)
+	if (r > 0) {
 		guard->via = mem_printf("hook.interlock-%s", guard->hook);
+		guard->program = realpath(program, NULL);
+	}
 	free(event);
 	free(command);
 	free(enabled);
@@ -98,6 +100,16 @@ static bool exists(const char *dir, const char *name)
 	return found;
 }
 
+/* Also where a link leads. */
+static bool is_there(const char *dir, const char *name)
+{
+	char *path = mem_printf("%s/%s", dir, name);
+	bool found = access(path, F_OK) == 0;
+
+	free(path);
+	return found;
+}
+
 /* As a file in the directory where git looks. */
 static void look_at_files(const struct view *view, struct install_guard *guard)
 {
@@ -108,9 +120,11 @@ static void look_at_files(const struct view *view, struct install_guard *guard)
 		if (runs(dir, guard->hook))
 			guard->via = mem_printf("%s/%s", dir, guard->hook);
 		else if (!guard->why)
-			guard->why = mem_printf("'%s/%s' leads to a program that is gone; run 'git "
-						"interlock install' again",
-						dir, guard->hook);
+			guard->why =
+				mem_printf("'%s/%s' leads to a program that is %s; run 'git "
+					   "interlock install' again",
+					   dir, guard->hook,
+					   is_there(dir, guard->hook) ? "not executable" : "gone");
 	} else if (runs(dir, guard->hook) && install_is_ours(dir, legacy, guard->hook) &&
 		   runs(dir, legacy)) {
 		guard->via = mem_printf("%s/%s", dir, legacy);
@@ -125,6 +139,8 @@ static void look_at_files(const struct view *view, struct install_guard *guard)
 	}
 	free(legacy);
 	guard->active = guard->via != NULL;
+	if (guard->active)
+		guard->program = realpath(guard->via, NULL);
 }
 
 static void find_dir(struct view *view, struct fail *fail)
@@ -259,6 +275,7 @@ void install_look_release(struct install_look *look)
 {
 	for (size_t i = 0; i < INSTALL_HOOKS; i++) {
 		free(look->guards[i].via);
+		free(look->guards[i].program);
 		free(look->guards[i].why);
 	}
 	free(look->damage);

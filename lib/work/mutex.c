@@ -222,6 +222,67 @@ int mutex_look(struct repo *repo, struct mutex_runs *out, struct fail *fail)
 	return fail->kind;
 }
 
+/* Does nobody hold the mutex, who may be about to lock a new file of it? */
+static bool mutex_is_free(int locks, const char *lock)
+{
+	struct fail fail = FAIL_INIT;
+	int fd = locks < 0 ? -1 : file_open(locks, lock, O_RDONLY, NULL, &fail), r;
+
+	if (fd < 0)
+		return locks < 0 || fail.kind == FAIL_GONE;
+	r = lock_probe_open(fd, &fail);
+	close(fd);
+	return r == 0;
+}
+
+static bool is_over(int runs, const char *file)
+{
+	struct fail judged = FAIL_INIT;
+	int fd = open_live(runs, file, &judged);
+
+	if (fd >= 0)
+		close(fd);
+	return judged.kind == FAIL_GONE;
+}
+
+static bool sweep_run(struct repo *repo, int locks, int runs, const char *file, bool dry_run)
+{
+	char *lock = mem_printf("mutex-%.*s", (int)(strlen(file) - ID_LEN - 1), file);
+	struct fail ignored = FAIL_INIT;
+	struct lock held = LOCK_INIT;
+	bool over = false;
+
+	if (dry_run)
+		over = mutex_is_free(locks, lock) && is_over(runs, file);
+	else if (locks >= 0 && lock_take(&held, locks, lock, LOCK_EXCLUSIVE, 0, NULL, &repo->modes,
+					 &ignored) == 0)
+		over = is_over(runs, file) && unlinkat(runs, file, 0) == 0;
+	lock_drop(&held);
+	free(lock);
+	return over;
+}
+
+int mutex_sweep(struct repo *repo, bool dry_run, void (*visit)(void *arg, const char *file),
+		void *arg, struct fail *fail)
+{
+	const int how = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
+	int runs = openat(repo->common_fd, "interlock/runs", how);
+	int locks = openat(repo->common_fd, "interlock/locks", how);
+	struct bytes names = BYTES_INIT;
+
+	if (runs >= 0)
+		file_each_name(runs, &names, fail);
+	for (char *file = names.data; file < names.data + names.len; file += strlen(file) + 1)
+		if (is_run(file) && sweep_run(repo, locks, runs, file, dry_run))
+			visit(arg, file);
+	bytes_release(&names);
+	if (runs >= 0)
+		close(runs);
+	if (locks >= 0)
+		close(locks);
+	return fail->kind;
+}
+
 void mutex_runs_release(struct mutex_runs *runs)
 {
 	for (size_t i = 0; i < runs->count; i++)

@@ -92,6 +92,13 @@ struct mutex_runs {
 int mutex_look(struct repo *repo, struct mutex_runs *out, struct fail *fail);
 void mutex_runs_release(struct mutex_runs *runs);
 
+/*
+ * Calls `visit` for the file of each run that is over and was left behind, and removes it
+ * unless `dry_run`: what the next run under that mutex would do.
+ */
+int mutex_sweep(struct repo *repo, bool dry_run, void (*visit)(void *arg, const char *file),
+		void *arg, struct fail *fail);
+
 /* "interlock-run 1 {...}" with a line feed, and back. FAIL_UNSUPPORTED, FAIL_CORRUPT. */
 void mutex_run_format(const struct mutex_run *run, struct bytes *out);
 int mutex_run_parse(const char *text, size_t len, struct mutex_run *out, struct fail *fail);

@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -86,6 +87,37 @@ int pool_base(struct repo *repo, const char *given, const char *branch, struct o
 			 "HEAD has no commit yet; commit first, or name one with --base");
 	free(ref);
 	return fail->kind;
+}
+
+static void say_duration(int64_t ms, char *text, size_t size)
+{
+	if (ms == INT64_MAX)
+		snprintf(text, size, "never");
+	else if (ms % 1000)
+		snprintf(text, size, "%" PRId64 "ms", ms);
+	else
+		snprintf(text, size, "%" PRId64 "s", ms / 1000);
+}
+
+int pool_patience(const struct gitconf *conf, int64_t given, const char *what, int64_t *ms,
+		  struct fail *fail)
+{
+	const char *from = given >= 0 ? what : conf->claim_timeout_from;
+	char asked[32], cap[32];
+
+	*ms = given >= 0 ? given : conf->claim_timeout;
+	if (conf->task_cap == INT64_MAX || *ms < conf->task_cap)
+		return 0;
+	if (from) {
+		say_duration(*ms, asked, sizeof(asked));
+		say_duration(conf->task_cap, cap, sizeof(cap));
+		return fail_set(fail, FAIL_USAGE,
+				"%s: %s is not below the %s that the caller may live "
+				"(GIT_INTERLOCK_TASK_CAP)",
+				from, asked, cap);
+	}
+	*ms = conf->task_cap - conf->task_cap / 10 - (conf->task_cap >= 2000 ? 1000 : 0);
+	return 0;
 }
 
 static int check_new_branch(struct claiming *c, struct fail *fail)

@@ -52,6 +52,14 @@ struct pool_claim {
 int pool_base(struct repo *repo, const char *given, const char *branch, struct oid *oid,
 	      struct fail *fail);
 
+/*
+ * How long a claim may wait, ms: `given` (which `what` says; below 0: not given), or the
+ * setting. A wait that outlives its caller is killed half-way: one that somebody chose has
+ * to be below the cap (FAIL_USAGE, with both), the default one is made so.
+ */
+int pool_patience(const struct gitconf *conf, int64_t given, const char *what, int64_t *ms,
+		  struct fail *fail);
+
 struct pool_claimed {
 	struct slot slot;
 	struct salvage rescued; /* what was found in it */

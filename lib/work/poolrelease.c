@@ -67,6 +67,16 @@ static int check_caller(const struct slot *slot, const char *lease, struct fail 
 	return fail->kind;
 }
 
+/* Live work of the lease inside, the caller and its ancestors apart. */
+static int check_nobody_inside(struct slot *slot, struct fail *fail)
+{
+	slot_ask_inside(slot, true);
+	if (slot->facts.inside != INSIDE_SOMEBODY)
+		return 0;
+	return fail_set(fail, FAIL_BUSY, "slot '%s' has a live process inside: %s; end it first",
+			slot->name, slot->who);
+}
+
 /* Takes the lock from a watcher that lets go on request; anybody else keeps it. */
 static int take_lock(struct slot *slot, struct fail *fail)
 {
@@ -82,7 +92,9 @@ static int take_lock(struct slot *slot, struct fail *fail)
 			 "slot '%s' is released when its command ends; it is held by %s",
 			 slot->name, who.data);
 	else if (slot->state == STATE_HELD && (kind == LEASE_OWNER || kind == LEASE_HOLD))
-		asked = pool_request_release(slot->repo, lease, fail) == 0;
+		/* One that has let go for nothing does not come back. */
+		asked = check_nobody_inside(slot, fail) == 0 &&
+			pool_request_release(slot->repo, lease, fail) == 0;
 	if (fail->kind == 0)
 		slot_lock(slot, deadline, fail);
 	if (asked)
@@ -90,16 +102,6 @@ static int take_lock(struct slot *slot, struct fail *fail)
 	bytes_release(&who);
 	free(lease);
 	return fail->kind;
-}
-
-/* Live work of the lease inside, the caller and its ancestors apart. */
-static int check_nobody_inside(struct slot *slot, struct fail *fail)
-{
-	slot_ask_inside(slot, true);
-	if (slot->facts.inside != INSIDE_SOMEBODY)
-		return 0;
-	return fail_set(fail, FAIL_BUSY, "slot '%s' has a live process inside: %s; end it first",
-			slot->name, slot->who);
 }
 
 /* ---- the release --------------------------------------------------------------------------- */

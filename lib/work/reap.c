@@ -92,13 +92,18 @@ static enum reap_action decide(const struct slot *slot, const struct reap_option
 
 /* ---- the plan ------------------------------------------------------------------------- */
 
+bool reap_is_many(size_t gone, size_t slots)
+{
+	return gone >= REAP_VANISHED_MANY && gone * 2 > slots;
+}
+
 static bool many_are_gone(const struct slots *slots)
 {
 	size_t gone = 0;
 
 	for (size_t i = 0; i < slots->count; i++)
 		gone += slots->items[i].state == STATE_VANISHED;
-	return gone >= REAP_VANISHED_MANY && gone * 2 > slots->count;
+	return reap_is_many(gone, slots->count);
 }
 
 static char *reason_with_who(const char *reason, const struct slot *slot)
@@ -198,6 +203,17 @@ static int rescue_and_remove(struct reap_entry *entry, struct fail *fail)
 	return fail->kind;
 }
 
+/* Its directory is gone, and with it whatever its lease was for. */
+static int unregister(struct reap_entry *entry, struct fail *fail)
+{
+	char *lease = entry->slot.record.lease ? mem_strdup(entry->slot.record.lease) : NULL;
+
+	if (birth_remove(&entry->slot, fail) == 0 && lease)
+		slot_drop_lease_file(entry->slot.repo, lease);
+	free(lease);
+	return fail->kind;
+}
+
 static int act(struct reap_entry *entry, struct repo *repo, struct fail *fail)
 {
 	switch (entry->action) {
@@ -206,7 +222,7 @@ static int act(struct reap_entry *entry, struct repo *repo, struct fail *fail)
 	case REAP_REMOVE:
 		return rescue_and_remove(entry, fail);
 	case REAP_UNREGISTER:
-		return birth_remove(&entry->slot, fail);
+		return unregister(entry, fail);
 	case REAP_NONE:
 	case REAP_SWEEP:
 		break;
@@ -356,6 +372,15 @@ static void sweep(struct repo *repo, const struct reap_options *options, struct 
 		intents_heal(repo, false);
 	birth_sweep(repo, options->dry_run, &swept, &ignored);
 	reap->swept += swept;
+}
+
+void reap_sweep(struct repo *repo, size_t *swept)
+{
+	const struct reap_options options = {.dry_run = false};
+	struct reap reap = {0};
+
+	sweep(repo, &options, &reap);
+	*swept = reap.swept;
 }
 
 /* ---- the room's front ------------------------------------------------------------------------ */

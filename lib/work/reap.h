@@ -48,6 +48,7 @@ enum reap_action reap_decide(enum slot_state state, const struct reap_options *o
  * unmounted disk or another mount namespace. Reported, never acted on.
  */
 #define REAP_VANISHED_MANY 3
+bool reap_is_many(size_t gone, size_t slots);
 
 struct reap_entry {
 	struct slot slot; /* as looked at */
@@ -68,5 +69,8 @@ struct reap {
 int reap_run(struct repo *repo, const struct reap_options *options, struct reap *out,
 	     struct fail *fail);
 void reap_release(struct reap *reap);
+
+/* Only the debris: of births, removals, leases that no slot names, and dead writers' locks. */
+void reap_sweep(struct repo *repo, size_t *swept);
 
 #endif

@@ -187,6 +187,8 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	char *lease = mem_strdup(slot->record.lease ? slot->record.lease : "");
 	const struct slot_record before =
 		slot->record; /* its phase and owner; its texts are lent */
+	/* Unlocked by hand while nobody had it: there is no record, and none to be half-way. */
+	bool lost = slot->facts.reason != REASON_OURS && !slot->record.lease;
 	const char *doomed = NULL;
 	struct oid base, tip;
 
@@ -194,11 +196,12 @@ int slot_give_back(struct slot *slot, const struct pool_release *release, struct
 	out->base = slot->record.base ? mem_strdup(slot->record.base) : NULL;
 	if (release->delete_branch && out->branch)
 		doomed = out->branch;
-	if (slot->record.phase == SLOT_BIRTH) {
+	if (!lost && slot->record.phase == SLOT_BIRTH) {
 		finish_birth(slot, fail);
 		goto done;
 	}
-	if (fail->kind || check_tree(slot, fail) < 0 || begin_releasing(slot, fail) < 0 ||
+	if (fail->kind || check_tree(slot, fail) < 0 ||
+	    (!lost && begin_releasing(slot, fail) < 0) ||
 	    (doomed && ref_read(slot->repo, doomed, &tip, fail) < 0) ||
 	    slot_rescue(slot, slot_work_of(&slot->record), doomed, &out->rescue, fail) < 0)
 		goto done;

@@ -32,6 +32,12 @@
  */
 int tidy_settings(struct slot *slot, struct bytes *changed, struct fail *fail);
 
+/*
+ * Its part that removes git's locks in A. Whoever made them must be dead: the slot's lock is
+ * the caller's, and nobody is inside.
+ */
+int tidy_locks(const struct slot *slot, struct fail *fail);
+
 struct tidy_options {
 	const struct oid *base; /* commit */
 	bool all;		/* ignored files go too */

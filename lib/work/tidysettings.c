@@ -212,13 +212,18 @@ static int check_head(struct slot *slot, struct fail *fail)
 /* ---- the room's front
  * ------------------------------------------------------------------------------- */
 
+int tidy_locks(const struct slot *slot, struct fail *fail)
+{
+	static const char *const folders[] = {"info", "logs", "refs", "reftable"};
+
+	return remove_locks(slot->admin, folders, ARRAY_SIZE(folders), fail);
+}
+
 int tidy_settings(struct slot *slot, struct bytes *changed, struct fail *fail)
 {
-	static const char *const folders[] = {"info", "logs", "refs"};
 	const char *lease = slot->record.lease ? slot->record.lease : slot->birth.born;
 
-	if (remove_locks(slot->admin, folders, ARRAY_SIZE(folders), fail) < 0 ||
-	    check_commondir(slot, fail) < 0 ||
+	if (tidy_locks(slot, fail) < 0 || check_commondir(slot, fail) < 0 ||
 	    put_back(slot, "config.worktree", slot->birth.config, changed, fail) < 0 ||
 	    put_back(slot, "info/sparse-checkout", slot->birth.sparse, NULL, fail) < 0 ||
 	    check_head(slot, fail) < 0 || check_dot_git(slot, lease ? lease : "unleased", fail) < 0)
