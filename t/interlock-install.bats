@@ -669,6 +669,19 @@ message')
     assert_equal "$(active)" 0
 }
 
+@test "G6: install --global: a repository that answers pushes by itself (proc-receive) goes on" {
+    make_repo
+    older_git
+    must git-interlock install --global
+    git init -q --bare ../gate.git
+    must git push -q ../gate.git HEAD:refs/heads/main
+    git -C ../gate.git config receive.procReceiveRefs refs/for
+    hook ../gate.git/hooks/proc-receive 'echo asked >>asked; exit 1'
+    refute git push -q ../gate.git HEAD:refs/for/main
+    assert_file ../gate.git/asked asked
+    must git push -q ../gate.git HEAD:refs/heads/other
+}
+
 @test "G6: installed for a repository and then for the user: each once, and in no circle" {
     make_repo
     older_git

@@ -16,9 +16,9 @@
 #define FORMER HOOKCHAIN_FORMER
 
 /*
- * Every name that git calls. push-to-checkout and proc-receive are not among them: that they
- * are there changes what git does. They are linked when the other directory has them, and so
- * is everything else there that can be run: `git hook run` takes any name.
+ * Every name that git calls. push-to-checkout is not among them: that it is there changes
+ * what git does. It is linked when the other directory has it, and so is everything else
+ * there that can be run: `git hook run` takes any name.
  */
 static const char *const hook_names[] = {"applypatch-msg",     "pre-applypatch",
 					 "post-applypatch",    "pre-commit",
@@ -30,7 +30,9 @@ static const char *const hook_names[] = {"applypatch-msg",     "pre-applypatch",
 					 "post-receive",       "post-update",
 					 "pre-auto-gc",	       "post-rewrite",
 					 "sendemail-validate", "reference-transaction",
-					 "post-index-change"};
+					 "post-index-change",  "proc-receive",
+					 "p4-changelist",      "p4-prepare-changelist",
+					 "p4-post-changelist", "p4-pre-submit"};
 
 void install_act_add(struct install_acts *acts, enum act_kind kind, const char *dir,
 		     const char *name, const char *value)

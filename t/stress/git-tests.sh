@@ -231,4 +231,5 @@ exit "$status"
 t1416	interleaving hook calls succeed	a hook prints $0: git calls ours by its path in the folder, and ours calls it by an absolute one
 t1800	git hook run: (basic|stdout|exit code)|pass arguments|core.hooksPath=<PATH> hook run	with an older git, `git hook run <name>` looks in the folder, which has the names that git itself calls
 t1800	git hook list|by hook_exists|configured hooks run before hookdir hook	they ask for all pre-commit hooks that there are, and ours is one
+t5411	proc-receive: no hook, (fail to push|all failed)	with an older git: the push fails as it should, in other words, as the folder has the name of that hook
 KNOWN
