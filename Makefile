@@ -227,7 +227,7 @@ install: all man
 	install -d '$(DESTDIR)$(bindir)' '$(DESTDIR)$(mandir)/man1' '$(DESTDIR)$(mandir)/man5' '$(DESTDIR)$(mandir)/man7' \
 		'$(DESTDIR)$(docdir)' '$(DESTDIR)$(libexecdir)'
 	install -m 755 $(BINARIES) '$(DESTDIR)$(bindir)'
-	install -m 755 $(HOOK_PROGRAMS) '$(DESTDIR)$(libexecdir)'
+	install -m 555 $(HOOK_PROGRAMS) '$(DESTDIR)$(libexecdir)' # a hook that is written through our link stops here
 	install -m 644 $(MAN1) '$(DESTDIR)$(mandir)/man1'
 	install -m 644 $(MAN5) '$(DESTDIR)$(mandir)/man5'
 	install -m 644 $(MAN7) '$(DESTDIR)$(mandir)/man7'
