@@ -14,6 +14,7 @@
 #   TEST_GIT=<dir>       run the tests with the git in this directory
 #   TEST_JOBS=<n>        how many test files run at once
 #   ROUNDS=<n>           rounds of check-stress
+#   RUNS=<n>             inputs for each target of make fuzz
 #   B=<dir>              build directory
 
 -include config.mak
@@ -167,7 +168,17 @@ $(OWN_HELPERS): $(B)/t/helper/%: t/helper/%.c $(ARCHIVES) $(GIT2_STUBS)
 
 test-build: all $(UNIT) $(HELPERS)
 
-.PHONY: FORCE all test-build
+# Any bytes into what reads them; made by clang only (make fuzz).
+FUZZ = $(patsubst t/fuzz/%.c,$(B)/t/fuzz/%,$(wildcard t/fuzz/fuzz-*.c))
+$(B)/t/fuzz/%: t/fuzz/%.c $(ARCHIVES) $(GIT2_STUBS)
+	$(SAY) FUZZ $@
+	$(Q)mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) -fsanitize=fuzzer $(CFLAGS) $(CPPFLAGS) $(call iquote,cmd) -MMD -MP -o $@ $< \
+		$(GIT2_STUBS) $(ARCHIVES) $(LIBS)
+
+fuzz-build: $(FUZZ)
+
+.PHONY: FORCE all test-build fuzz-build
 FORCE:
 
 # ---- what has to be installed ------------------------------------------------------
@@ -266,6 +277,12 @@ check-stress:
 	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) test-build
 	$(Q)B='$(B)' TEST_GIT='$(TEST_GIT)' ROUNDS='$(ROUNDS)' t/stress/run-stress.sh
 
+fuzz:
+	$(Q)$(MAKE) --no-print-directory deps-check
+	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) CC=clang DEVELOPER=1 \
+		SANITIZE=fuzzer-no-link,address,undefined B=build-fuzz fuzz-build
+	$(Q)B=build-fuzz RUNS='$(RUNS)' T='$(T)' t/fuzz/run
+
 bench:
 	$(Q)$(MAKE) --no-print-directory deps-bench
 	$(Q)$(MAKE) --no-print-directory -j$(TEST_JOBS) all $(B)/t/bench/pair
@@ -286,4 +303,4 @@ help:
 	@sed -n '2,/^$$/s/^# \{0,1\}//p' Makefile
 
 .PHONY: deps deps-build deps-check deps-bench man install uninstall quickstart check check-stress \
-	bench format clean help
+	fuzz bench format clean help

@@ -2,9 +2,6 @@
 /*
  * Any bytes as what an agent sends to its hook.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-agent.c
- *	fuzz-agent -timeout=5 -max_len=4096 t/fixtures/agents/claude-code t/fixtures/agents/codex
- *
  * Beside the sanitizers' checks: what is refused says why; what was taken has an event, paths
  * that are absolute, names that are valid, and a message of one line. What was read from a
  * file ends with the object, and is parsed as the whole input is.

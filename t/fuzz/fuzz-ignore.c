@@ -2,9 +2,6 @@
 /*
  * Any bytes as a file of ignore rules, and any as a path.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-ignore.c
- *	fuzz-ignore -timeout=5 -max_len=4096
- *
  * The input is rules, an 0xfe byte, and a path. Beside the sanitizers' checks:
  * a path that the last rule names is ignored, whatever came before.
  */

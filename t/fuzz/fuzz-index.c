@@ -2,9 +2,6 @@
 /*
  * Any bytes as an index file.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-index.c
- *	fuzz-index -max_len=4096
- *
  * Whatever is read as an index has sorted names that stay below the work tree,
  * and all that its entries and cache-tree point at can be read.
  */

@@ -2,9 +2,6 @@
 /*
  * Any bytes as a line of the ledger, and as the record of a run under a mutex.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-ledger.c
- *	fuzz-ledger -timeout=5 -max_len=4096
- *
  * The first byte chooses: as they are, with the checksum put right (which a fuzzer does
  * not find by itself), or as a record. What was refused is refused by a kind that callers
  * know; a record that was taken is written, and read back as itself.

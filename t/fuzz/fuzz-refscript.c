@@ -2,9 +2,6 @@
 /*
  * Any bytes as the input of git cas-ref --stdin.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-refscript.c
- *	fuzz-refscript -timeout=5 -max_len=4096
- *
  * The first byte chooses between the two forms. Beside the sanitizers' checks:
  * input that comes in pieces gives the same commands as input that comes at
  * once, and a command that was understood, written with NULs, is understood the

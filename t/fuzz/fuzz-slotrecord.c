@@ -2,9 +2,6 @@
 /*
  * Any bytes as the record of a lease, and as the birth record of a slot.
  *
- *	clang -fsanitize=fuzzer,address,undefined ... t/fuzz/fuzz-slotrecord.c
- *	fuzz-slotrecord -timeout=5 -max_len=4096
- *
  * The first byte chooses: as they are, or behind the words of one of the two. Beside the
  * sanitizers' checks: what was taken is written, and then read back, as itself; what
  * was refused says why, and by a kind that callers know.
