@@ -204,8 +204,7 @@ static int print_json(const struct doctor *doctor, struct fail *fail)
 	return out_close(&out, fail);
 }
 
-/* ---- act
- * ------------------------------------------------------------------------------------------ */
+/* ---- act ------------------------------------------------------------------------------- */
 
 /* The status: is anything left that somebody has to see to? */
 static int act(struct command *o, struct repo *repo, struct fail *fail)

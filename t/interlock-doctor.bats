@@ -777,6 +777,24 @@ damaged() {
     well
 }
 
+@test "F1: a pack whose writer is through before its lock is asked for is nobody's left-over" {
+    requires strace
+    make_repo
+    must git shadow-commit save
+    local nth left
+    left=".git/objects/pack/pack-$(printf '%040d' 2).keep"
+    cp .git/interlock/keep/0 "$left"
+    must strace -qq -y -o trace -e trace=flock git-interlock doctor --json
+    nth=$(grep '^flock(' trace | grep -n 'locks/objects>' | head -n 1 | cut -d: -f1)
+    strace -qq -y -o slow -e trace=flock,openat -e inject=flock:delay_enter=2s:when="$nth" \
+        git-interlock doctor --json >out 3>&- &
+    BG_PIDS+=("$!")
+    await 10 grep -q 'locks>.*, "objects"' slow
+    rm "$left"
+    wait "$!"
+    assert_file out ''
+}
+
 # ---- the ledger --------------------------------------------------------------------------
 
 @test "E7: torn and corrupt lines of the ledger are counted and stay; one that cannot be written" {

@@ -196,8 +196,7 @@ static void look_at_drafts(struct doctor_view *view)
 	}
 }
 
-/* ---- packs
- * ---------------------------------------------------------------------------------------- */
+/* ---- packs ---------------------------------------------------------------------------- */
 
 static bool nobody_writes_packs(const struct repo *repo)
 {
@@ -240,6 +239,41 @@ static void add_pack(struct doctor_view *view, const char *base, const char *ext
 	free(path);
 }
 
+/* Does a pack with only some of its files stand there? In all of them, or as `base`. */
+static bool is_half_way(const struct packdir *packs, const char *base)
+{
+	for (size_t i = 0; i < packs->count; i++)
+		if ((!base || !strcmp(packs->packs[i].base, base)) &&
+		    (!packs->packs[i].has_pack || !packs->packs[i].has_idx))
+			return true;
+	return false;
+}
+
+/*
+ * Who is at it may be through, and somebody else have begun, between a look at the directory and
+ * one at the locks. A pack that is half-way before nobody was writing, and after, is left.
+ */
+static void look_at_halves(struct doctor_view *view, int dir, const struct packdir *before)
+{
+	struct packdir after = PACKDIR_INIT;
+	struct fail fail = FAIL_INIT;
+
+	if (!is_half_way(before, NULL) || !nobody_writes_packs(view->repo))
+		return;
+	packdir_list(&after, dir, 2 * hash_size(view->repo->algo), 1, &fail);
+	for (size_t i = 0; !fail.kind && i < after.count; i++) {
+		const struct own_pack *pack = &after.packs[i];
+
+		if (!is_half_way(before, pack->base))
+			continue;
+		if (!pack->has_pack)
+			add_pack(view, pack->base, ".keep", "there is no pack to it");
+		else if (!pack->has_idx)
+			add_pack(view, pack->base, ".pack", "it has no index");
+	}
+	packdir_release(&after);
+}
+
 static void look_at_packs(struct doctor_view *view)
 {
 	char *path = mem_printf("%s/pack", view->repo->object_dir);
@@ -252,30 +286,17 @@ static void look_at_packs(struct doctor_view *view)
 	if (dir < 0)
 		return;
 	if (packdir_list(&packs, dir, 2 * hash_size(view->repo->algo), 1, &fail) == 0) {
-		bool half_way = false;
-
 		while ((name = packdir_next_name(&packs, name)))
 			if (is_draft_pack(name) && age_of(dir, name) >= DOCTOR_YOUNG &&
 			    is_free(dir, name, false))
 				add_pack(view, name, "", "a pack that was being written");
-		for (size_t i = 0; i < packs.count; i++)
-			half_way = half_way || !packs.packs[i].has_pack || !packs.packs[i].has_idx;
-		half_way = half_way && nobody_writes_packs(view->repo);
-		for (size_t i = 0; half_way && i < packs.count; i++) {
-			const struct own_pack *pack = &packs.packs[i];
-
-			if (!pack->has_pack)
-				add_pack(view, pack->base, ".keep", "there is no pack to it");
-			else if (!pack->has_idx)
-				add_pack(view, pack->base, ".pack", "it has no index");
-		}
+		look_at_halves(view, dir, &packs);
 	}
 	packdir_release(&packs);
 	close(dir);
 }
 
-/* ---- all
- * -------------------------------------------------------------------------------------------- */
+/* ---- all ------------------------------------------------------------------------------ */
 
 int doctor_left(struct doctor_view *view, struct fail *fail)
 {
@@ -292,8 +313,7 @@ int doctor_left(struct doctor_view *view, struct fail *fail)
 	return fail->kind ? fail->kind : mutex_sweep(view->repo, true, add_run, view, fail);
 }
 
-/* ---- curing
- * -------------------------------------------------------------------------------------------- */
+/* ---- curing --------------------------------------------------------------------------- */
 
 static void ignore_run(UNUSED void *arg, UNUSED const char *file)
 {
