@@ -85,3 +85,15 @@ sweep() {
 }
 @test "F1: cas-ref, ended by SIGTERM: native" { sweep --op swap --engine native --signal TERM; }
 @test "F1: save, ended by SIGTERM: native" { sweep --op save --engine native --signal TERM; }
+
+@test "killat: a call that is made to fail leaves nobody waiting for ever" {
+    requires ptrace
+    local total n
+    must "$HELPER/killat" -c -o report -- sh -c 'echo x | cat'
+    total=$(sed -n 's/^calls //p' report)
+    # A close that failed and did not close would keep cat waiting.
+    for ((n = 1; n <= total; n++)); do
+        try timeout 20 "$HELPER/killat" -n "$n" --inject=EIO -o /dev/null -- sh -c 'echo x | cat'
+        assert_differ "$status" 124 "after call $n"
+    done
+}

@@ -7,7 +7,8 @@
  *	killat -n 217 --one -- ...		only the process that makes call 217
  *	killat -n 217 --exit -- ...		when call 217 returns: its effect is there
  *	killat -n 217 --signal=TERM -- ...	another signal, the run goes on
- *	killat -n 217 --inject=EIO -- ...	call 217 is not made and returns EIO
+ *	killat -n 217 --inject=EIO -- ...	call 217 is not made and returns EIO; a close
+ *						is made all the same, as the kernel does
  *	killat --hold=unlink,unlinkat[:<text>] -- ...
  *						stop before the first such call whose
  *						path holds <text>, write "held" to
@@ -457,7 +458,10 @@ static void fire(struct killat *k, struct task *task)
 {
 	note_where(k, task);
 	if (k->inject) {
-		cancel_call(task->tid);
+		/* Linux has closed the file whatever close(2) says; else who reads waits for ever.
+		 */
+		if (task->call != SYS_close)
+			cancel_call(task->tid);
 		task->fail_it = true;
 	} else if (k->signal != SIGKILL) {
 		kill(k->processes[task->process].pid, k->signal);
