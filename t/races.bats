@@ -292,6 +292,44 @@ held_by_us() {
     assert_equal "$(git show "$output:new")" two
 }
 
+@test "D5: an outsider that is faster twenty times in a row does not end a save that may wait" {
+    ENGINES=git both_engines outrun
+}
+outrun() {
+    make_repo
+    put f one
+    must git-shadow-commit save
+    local ref first=$output
+    ref=$(shadow_ref)
+    mkdir ../between
+    cat >../between/git <<SCRIPT
+#!/bin/bash
+# git that lets somebody else write the ref before it does, the first times
+real='$(command -v git)'
+if [[ " \$* " = *' update-ref '* && \$(cat '$PWD/../met' 2>/dev/null | wc -l) -lt 20 ]]; then
+    echo >>'$PWD/../met'
+    new=\$("\$real" commit-tree -m outside -p '$ref' '$ref^{tree}')
+    "\$real" update-ref '$ref' "\$new"
+fi
+exec "\$real" "\$@"
+SCRIPT
+    chmod +x ../between/git
+    put f two
+    # Naive: sixteen tries are over in a second or two, whatever time there was.
+    must env PATH="$(cd ../between && pwd):$PATH" git-shadow-commit save --lock-timeout 60s
+    assert_equal "$(wc -l <../met)" 20 'writes of others'
+    local second=$output
+    assert_equal "$(git rev-parse "$ref")" "$second"
+    # What lies behind twenty commits of somebody else is ours still.
+    must git-shadow-commit log --format=%H
+    assert_equal "${lines[0]} ${lines[21]} ${#lines[@]}" "$second $first 22"
+    rm ../met
+    put f three
+    must_exit 75 env PATH="$(cd ../between && pwd):$PATH" git-shadow-commit save --lock-timeout 1ms
+    assert_match "$stderr" 'gave up after [0-9]+ tries'
+    assert_equal "$(git cat-file -p "$ref:f")" two
+}
+
 @test "D5: cas-ref --tries is a bound: 75, and the ref is as the others left it" {
     both_engines out_of_tries
 }

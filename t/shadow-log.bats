@@ -231,6 +231,20 @@ foreign() {
     assert_log "cp8 foreign $all7"
     must git-shadow-commit show -s --format=%s '@{8}'
     assert_equal "$output" cp1
+    # many in a row, as one makes who does not wait while others do
+    local i tip
+    tip=$(git rev-parse "$ref")
+    for ((i = 0; i < 40; i++)); do
+        tip=$(git commit-tree -m "many $i" -p "$tip" "$tip^{tree}")
+    done
+    git update-ref "$ref" "$tip"
+    log --json
+    assert_equal "$(json message <<<"$output" | grep -c '^many')" 40
+    assert_equal "$(json message <<<"$output" | tail -n 9 | tr '\n' ' ')" "cp8 foreign $all7 "
+    must git-shadow-commit log --format=%s
+    assert_equal "${#lines[@]}" 49
+    must git-shadow-commit show -s --format=%s '@{48}'
+    assert_equal "$output" cp1
     # somebody forces the ref to a branch: the user's history stays out
     git update-ref "$ref" HEAD
     assert_log 'second commit'

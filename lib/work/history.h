@@ -13,7 +13,7 @@
  * still be there in part. So read the tip before the first call: its segments were
  * pinned before it became the tip.
  *
- * Commits that somebody else put on a chain are stepped over, a few of them: what
+ * Commits that somebody else put on a chain are stepped over, thousands of them: what
  * lies behind them is only ours when a checkpoint follows.
  *
  * history_grafts() says all that to git: the text of a graft file in which a
@@ -34,6 +34,8 @@ struct history {
 	struct oidset pinned; /* ends of older segments, once needed */
 	bool pins_read;
 	struct oidset grafted; /* commits that have a graft line */
+	struct oid next;       /* when `led`: a checkpoint is known to be there or behind it */
+	bool led;
 };
 
 /* Reads nothing yet. */

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SWAP_TRIES 16
+#define SWAP_TRIES 1000 /* when nothing else ends it; mostly the deadline does */
 #define CAPTURE_TRIES 3
 #define SKIPPED_LISTED 100 /* paths named in the commit; the count is always exact */
 
@@ -411,8 +411,8 @@ done:
 	return fail->kind;
 }
 
-/* ---- the room's front
- * --------------------------------------------------------------------------------- */
+/* ---- the room's front -------------------------------------------------------------------------
+ */
 
 /* A pathspec that is more than a path is recorded as it was given. */
 static void name_paths(struct save *s)
