@@ -58,7 +58,7 @@ bool hook_read(struct hook *hook)
 {
 	static char first[1 << 16]; /* enough for nearly all; costs nothing until it is used */
 	size_t len = 0, cap = sizeof(first);
-	char *data = first;
+	static char *data = first; /* until the program ends */
 
 	for (;;) {
 		ssize_t n = read(STDIN_FILENO, data + len, cap - len);

@@ -944,6 +944,21 @@ settings() {
     well
 }
 
+@test "doctor: a pool's directory that a removal takes away between two looks is no finding" {
+    requires strace
+    make_repo
+    mkdir "$PWD.worktrees"
+    strace -qq -o slow -P "$PWD.worktrees" -e inject=access,faccessat,faccessat2:delay_enter=2s \
+        git-interlock doctor --json >out 3>&- &
+    BG_PIDS+=("$!")
+    await 10 grep -q 'stat' slow
+    sleep 0.5
+    rmdir "$PWD.worktrees"
+    wait "$!" || flunk "$(cat out)"
+    grep -E 'access.*ENOENT.*DELAYED' slow
+    assert_file out ''
+}
+
 @test "doctor: a poolDir that cannot be used" {
     make_repo
     mkdir ../real

@@ -103,6 +103,7 @@ char *install_expand(const char *file, const char *key, const char *raw, struct 
 {
 	struct spawn cmd = SPAWN_INIT;
 	struct bytes out = BYTES_INIT;
+	char *path = NULL;
 
 	if (raw[0] != '~' && raw[0] != '%')
 		return mem_strdup(raw);
@@ -111,9 +112,9 @@ char *install_expand(const char *file, const char *key, const char *raw, struct 
 	spawn_capture(&cmd, &out, fail);
 	spawn_release(&cmd);
 	if (fail->kind == 0)
-		return mem_strdup(out.data); /* up to the NUL */
+		path = mem_strdup(out.data); /* up to the NUL */
 	bytes_release(&out);
-	return NULL;
+	return path;
 }
 
 /* ---- one file ---------------------------------------------------------------------- */
