@@ -897,8 +897,7 @@ int birth_make(struct repo *repo, const struct birth_plan *plan, struct slot *ou
 	return fail->kind;
 }
 
-/* ---- where pools are
- * --------------------------------------------------------------------- */
+/* ---- where pools are ------------------------------------------------------------------------ */
 
 static int set_pool_dir(const char *why, struct fail *fail)
 {
@@ -906,10 +905,12 @@ static int set_pool_dir(const char *why, struct fail *fail)
 			"%s: set interlock.poolDir to the directory for its worktrees", why);
 }
 
-int birth_check_dir(struct repo *repo, const char *dir, struct fail *fail)
+/* 1: what was found there is gone again. */
+static int check_dir_once(struct repo *repo, const char *dir, struct fail *fail)
 {
 	const struct birth_plan plan = {.dir = dir};
 	struct maker m = {.repo = repo, .plan = &plan, .dir_fd = -1, .admin = -1};
+	bool gone = false;
 	char *at, *slash;
 
 	if (find_pool_dir(&m, fail) == 0) {
@@ -918,12 +919,25 @@ int birth_check_dir(struct repo *repo, const char *dir, struct fail *fail)
 		slash = m.missing ? strrchr(at, '/') : NULL;
 		if (slash)
 			slash[slash == at] = '\0';
-		if (faccessat(AT_FDCWD, at, W_OK | X_OK, AT_EACCESS) < 0)
-			fail_errno(fail, "write to '%s'", at);
+		if (faccessat(AT_FDCWD, at, W_OK | X_OK, AT_EACCESS) < 0) {
+			gone = errno == ENOENT;
+			if (!gone)
+				fail_errno(fail, "write to '%s'", at);
+		}
 		free(at);
 	}
 	maker_release(&m);
-	return fail->kind;
+	return gone ? 1 : fail->kind;
+}
+
+int birth_check_dir(struct repo *repo, const char *dir, struct fail *fail)
+{
+	int r = 1;
+
+	/* The last slot's removal takes the directory away, also between two looks at it. */
+	for (int tries = 0; r > 0 && tries < MAX_TRIES; tries++)
+		r = check_dir_once(repo, dir, fail);
+	return r > 0 ? fail_set(fail, FAIL_BUSY, "'%s' comes and goes", dir) : r;
 }
 
 char *birth_default_path(const struct repo *repo)

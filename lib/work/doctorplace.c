@@ -133,24 +133,6 @@ static bool on_one_file_system(const char *a, const char *b)
 	return stat(a, &x) == 0 && stat(b, &y) == 0 && x.st_dev == y.st_dev;
 }
 
-/*
- * What nobody has set is of no interest before there is one. The last slot's removal takes the
- * directory away at any time, also between two looks at it: so what is bad is looked at twice.
- */
-static bool is_bad_pool(struct doctor_view *view, const char *dir, bool set, struct fail *why)
-{
-	bool bad = true;
-
-	for (int look = 0; bad && look < 2; look++) {
-		char *at = nearest(dir);
-
-		fail_clear(why);
-		bad = (set || !strcmp(at, dir)) && birth_check_dir(view->repo, dir, why) < 0;
-		free(at);
-	}
-	return bad;
-}
-
 static void look_at_pool(struct doctor_view *view)
 {
 	const char *set = view->repo->conf.pool_dir;
@@ -160,10 +142,11 @@ static void look_at_pool(struct doctor_view *view)
 
 	if (!dir)
 		return;
-	if (is_bad_pool(view, dir, set != NULL, &why))
+	at = nearest(dir);
+	/* What nobody has set is of no interest before there is one. */
+	if ((set || !strcmp(at, dir)) && birth_check_dir(view->repo, dir, &why) < 0)
 		doctor_add(view->doctor, ILL_POOL_DIR, set ? "interlock.poolDir" : "pool", dir,
 			   mem_strdup(why.message));
-	at = nearest(dir);
 	if (!on_one_file_system(at, view->repo->common_dir))
 		look_at_file_system(view, "pool", at, name, sizeof(name));
 	free(at);
