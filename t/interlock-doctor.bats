@@ -944,6 +944,33 @@ settings() {
     well
 }
 
+@test "doctor: a setting that is misspelt is named; every documented one is known" {
+    both_engines misspelt
+}
+misspelt() {
+    local page=$TOP/Documentation/interlock-config.adoc key known=0
+
+    make_repo
+    git config --global interlock.autosafe false
+    git config interlock.poolDirectory /nowhere
+    git config --add interlock.poolDirectory /elsewhere
+    git shadow-commit save -q # it is another version's, perhaps
+    finds 1 setting-unknown interlock.autosafe setting-unknown interlock.pooldirectory
+    assert_match "$(value cure setting-unknown)" '--get-all interlock\.autosafe'
+    leaves
+    git config --global --unset interlock.autosafe
+    git config --unset-all interlock.poolDirectory
+    while read -r key; do
+        git config "${key%::}" x
+        known=$((known + 1))
+    done < <(grep -o '^interlock\.[A-Za-z]*::' "$page")
+    [ "$known" -ge 19 ]
+    run -1 --separate-stderr git interlock doctor --json
+    assert_no_match "$output" setting-unknown
+    git config --remove-section interlock
+    well
+}
+
 @test "doctor: a pool's directory that a removal takes away between two looks is no finding" {
     requires strace
     make_repo

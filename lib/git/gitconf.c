@@ -109,7 +109,10 @@ static int take_pool(struct gitconf *conf, const char *name, const char *value, 
 	return 0;
 }
 
-/* One setting of ours, from config or environment; `name` is the config's, in lower case. */
+/*
+ * One setting of ours, from config or environment; `name` is the config's, in lower case.
+ * 1: there is none of that name.
+ */
 static int take_own(struct gitconf *conf, const char *name, const char *value, const char *what,
 		    struct fail *fail)
 {
@@ -131,24 +134,33 @@ static int take_own(struct gitconf *conf, const char *name, const char *value, c
 		return duration_parse(value, what, &conf->run_deadline, fail);
 	if (!strcmp(name, "ledgerkeep"))
 		return duration_parse(value, what, &conf->ledger_keep, fail);
-	if (!strcmp(name, "noise"))
+	if (!strcmp(name, "noise")) {
 		take_noise(&conf->noise, value);
+		return 0;
+	}
 	if (!strcmp(name, "session")) {
 		if (name_check(value, what, fail) < 0)
 			return fail->kind;
 		set_string(&conf->session, value);
 		return 0;
 	}
-	return take_pool(conf, name, value, what, fail) < 0 ? fail->kind : 0;
+	return take_pool(conf, name, value, what, fail);
 }
 
-/* The same; who only looks at the repository goes on with the default, and says so. */
+/*
+ * The same; who only looks at the repository goes on with the default, and says so. A name that
+ * nothing of ours has may be a newer program's, and stops nobody.
+ */
 static int take_own_of(struct repo *repo, const char *name, const char *value, const char *what,
 		       struct fail *fail)
 {
-	if (take_own(&repo->conf, name, value, what, fail) < 0 && repo->tolerant) {
+	int taken = take_own(&repo->conf, name, value, what, fail);
+
+	if (taken < 0 && repo->tolerant) {
 		argv_push(&repo->conf.malformed, fail->message);
 		fail_clear(fail);
+	} else if (taken > 0 && repo->tolerant) {
+		argv_take(&repo->conf.unknown, mem_printf("interlock.%s", name));
 	}
 	return fail->kind;
 }
@@ -458,5 +470,6 @@ void gitconf_release(struct gitconf *conf)
 	argv_release(&conf->transaction_hooks);
 	argv_release(&conf->hook_commands);
 	argv_release(&conf->malformed);
+	argv_release(&conf->unknown);
 	memset(conf, 0, sizeof(*conf));
 }

@@ -66,6 +66,7 @@ struct gitconf {
 
 	/* Malformed values that REPO_TOLERANT has passed over: why, and where they stand. */
 	struct argv malformed;
+	struct argv unknown; /* and keys interlock.* that are no setting of ours */
 };
 
 /* The defaults, and what the environment says. */

@@ -34,6 +34,7 @@ enum doctor_ill {
 	ILL_UNCHECKED,
 	/* the place */
 	ILL_SETTING,
+	ILL_SETTING_UNKNOWN,
 	ILL_POOL_DIR,
 	ILL_FILE_SYSTEM,
 	ILL_OVERLAY,

@@ -15,6 +15,11 @@ const struct doctor_kind doctor_kinds[ILL_COUNT] = {
 	[ILL_SETTING] =
 		{"setting", DOCTOR_PROBLEM, false, "{detail}",
 		 "correct it where it is set; until then commands that read it refuse to run"},
+	[ILL_SETTING_UNKNOWN] =
+		{"setting-unknown", DOCTOR_PROBLEM, false,
+		 "no setting of this version has that name, so it does nothing",
+		 "see interlock-config(5) for the names; git config --show-origin --get-all "
+		 "{subject} says where it is set"},
 	[ILL_POOL_DIR] = {"pool-dir", DOCTOR_PROBLEM, false, "no slot can be born here: {detail}",
 			  "set interlock.poolDir to a directory that can be used"},
 	[ILL_FILE_SYSTEM] = {"file-system", DOCTOR_PROBLEM, false,

@@ -26,6 +26,7 @@
 static void look_at_settings(struct doctor_view *view)
 {
 	const struct argv *bad = &view->repo->conf.malformed;
+	const struct argv *unknown = &view->repo->conf.unknown;
 
 	for (size_t i = 0; i < bad->count; i++) {
 		const char *text = bad->items[i];
@@ -35,6 +36,10 @@ static void look_at_settings(struct doctor_view *view)
 		doctor_add(view->doctor, ILL_SETTING, subject, NULL, mem_strdup(text));
 		free(subject);
 	}
+	for (size_t i = 0; i < unknown->count; i++)
+		if (!i || strcmp(unknown->items[i], unknown->items[i - 1]) != 0)
+			doctor_add(view->doctor, ILL_SETTING_UNKNOWN, unknown->items[i], NULL,
+				   NULL);
 }
 
 /* ---- file systems ------------------------------------------------------------------------ */
