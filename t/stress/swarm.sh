@@ -10,7 +10,7 @@
 #                    (git gc --prune=now), pack-refs, restore, expire
 #   --engine native|git  --hash sha1|sha256  --refs files|reftable
 #   --gate step|start    meet at a barrier before every save, or once a round
-#   --timeout S          --lock-timeout of the saves (60)
+#   --timeout S          --lock-timeout of the saves (60 times TEST_SLOW)
 #
 # Each session writes its number into its own file and saves. Afterwards every
 # acknowledged checkpoint must be there, once, with its session's own number in
@@ -28,7 +28,7 @@ set -u
 
 procs=8 saves=4 rounds=3 mode=whole writer=ours beside='' engine=native hash=sha1
 refs=files
-gate=step timeout=60
+gate=step timeout=$((60 * ${TEST_SLOW:-1}))
 while [ $# -gt 0 ]; do
     case $1 in
         --procs) procs=$2 ;;
