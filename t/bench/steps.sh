@@ -34,11 +34,16 @@ edit_one() {
 # ---- checks --------------------------------------------------------------------
 
 # The tree that git writes for what is there now: from a copy of the index (warm)
-# or from nothing (cold).
+# or from one that was just read from HEAD (cold).
 git_tree() {
     check=.git/check-index
     rm -f "$check"
-    [ "$1" = cold ] || cp -p .git/index "$check"
+    # Nothing at all would lose what is tracked though ignored, and submodules.
+    if [ "$1" = cold ]; then
+        GIT_INDEX_FILE=$check git read-tree HEAD
+    else
+        cp -p .git/index "$check"
+    fi
     GIT_INDEX_FILE=$check git add -A &&
         GIT_INDEX_FILE=$check git write-tree
 }
