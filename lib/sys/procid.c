@@ -150,20 +150,11 @@ static void read_host(char out[static PROCID_HOST_MAX])
 	bytes_release(&machine);
 }
 
-void procid_here(struct procid *out)
-{
-	memset(out, 0, sizeof(*out));
-	out->pid_ns = namespace_of("/proc/self/ns/pid");
-	out->time_ns = namespace_of("/proc/self/ns/time");
-	read_boot(out->boot);
-	read_host(out->host);
-}
-
 /*
  * Does /proc count pids as we do? It may be one of an outer PID namespace: the line
  * NSpid then has our number there first, and ours last.
  */
-static bool proc_counts_as_we_do(void)
+static bool read_whether_proc_counts_as_we_do(void)
 {
 	char text[4096], link[24];
 	int fd = open("/proc/self/status", O_RDONLY | O_CLOEXEC);
@@ -187,6 +178,42 @@ static bool proc_counts_as_we_do(void)
 		return false;
 	link[n] = '\0';
 	return strtol(link, NULL, 10) == getpid();
+}
+
+/*
+ * What this process has found out about where it is: none of it changes while it lives, and
+ * who judges a thousand leases asks a thousand times. A child asks anew, and so does each
+ * thread, which needs no lock for it.
+ */
+static const struct here {
+	pid_t asked_by;
+	struct procid common;
+	bool proc_counts;
+} * here_now(void)
+{
+	static _Thread_local struct here here;
+	pid_t self = getpid();
+
+	if (here.asked_by != self) {
+		memset(&here, 0, sizeof(here));
+		here.common.pid_ns = namespace_of("/proc/self/ns/pid");
+		here.common.time_ns = namespace_of("/proc/self/ns/time");
+		read_boot(here.common.boot);
+		read_host(here.common.host);
+		here.proc_counts = read_whether_proc_counts_as_we_do();
+		here.asked_by = self;
+	}
+	return &here;
+}
+
+void procid_here(struct procid *out)
+{
+	*out = here_now()->common;
+}
+
+static bool proc_counts_as_we_do(void)
+{
+	return here_now()->proc_counts;
 }
 
 /* ---- which process ------------------------------------------------------------------- */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only WITH GCC-exception-2.0 */
 #include "slot.h"
 
+#include "crew.h"
 #include "lock.h"
 #include "name.h"
 #include "slotlook.h"
@@ -179,37 +180,79 @@ static int ask_inside(struct slots *slots, struct fail *fail)
 	return 0;
 }
 
-static void add_slot(struct slots *slots, const struct slot *slot)
+/* One of many, for whichever thread comes to it. */
+struct look {
+	const struct look_at *at;
+	const char *id;
+	struct slot slot;
+	bool wanted;
+};
+struct look_at {
+	struct repo *repo;
+	int dir, last_descriptor;
+	const char *pool;
+	bool foreign;
+};
+
+#define FEW 32 /* slots that are looked at before another thread would have begun */
+
+static void look_at_one(UNUSED struct crew *crew, UNUSED unsigned worker, void *job)
 {
-	MEM_GROW(slots->items, slots->cap, slots->count + 1);
-	slots->items[slots->count++] = *slot;
+	struct look *look = job;
+	const struct look_at *at = look->at;
+	struct slot *slot = &look->slot;
+	struct fail gone = FAIL_INIT; /* removed since the folder was read: the only failure */
+
+	look->wanted = slotlook_open(at->repo, at->dir, look->id, slot, &gone) == 0 &&
+		       is_wanted(slot, at->pool, at->foreign);
+	if (!look->wanted) {
+		slot_close(slot);
+	} else if (slot->admin > at->last_descriptor) {
+		close(slot->admin);
+		slot->admin = -1;
+	}
+}
+
+/*
+ * Makes room for as many more descriptors while this is the only thread: with another one the
+ * kernel waits, at each doubling, until no processor can still be reading the smaller table.
+ */
+static void reserve_descriptors(int dir, size_t count, int last)
+{
+	int want = count < (size_t)last ? (int)count + DESCRIPTORS_LEFT : last;
+	int fd = fcntl(dir, F_DUPFD_CLOEXEC, want < last ? want : last);
+
+	if (fd >= 0)
+		close(fd);
 }
 
 /* All in the open folder "worktrees". */
-static int look_at_each(struct repo *repo, int dir, const char *pool, bool foreign,
-			struct slots *out, struct fail *fail)
+static int look_at_each(const struct look_at *at, struct slots *out, struct fail *fail)
 {
 	struct bytes names = BYTES_INIT;
-	int last = last_descriptor();
+	struct look *looks = NULL;
+	size_t count = 0, cap = 0;
+	struct crew *crew;
 
-	file_each_name(dir, &names, fail);
-	for (char *id = names.data; !fail->kind && id < names.data + names.len;
-	     id += strlen(id) + 1) {
-		struct slot slot;
-
-		if (slotlook_open(repo, dir, id, &slot, fail) == FAIL_GONE) {
-			fail_clear(fail); /* removed since the folder was read */
-			slot_close(&slot);
-		} else if (!is_wanted(&slot, pool, foreign)) {
-			slot_close(&slot);
-		} else {
-			if (slot.admin > last) {
-				close(slot.admin);
-				slot.admin = -1;
-			}
-			add_slot(out, &slot);
-		}
+	if (file_each_name(at->dir, &names, fail) < 0 || !names.len)
+		goto done;
+	for (const char *id = names.data; id < names.data + names.len; id += strlen(id) + 1) {
+		MEM_GROW(looks, cap, count + 1);
+		looks[count++] = (struct look){.at = at, .id = id};
 	}
+	if (count > FEW)
+		reserve_descriptors(at->dir, count, at->last_descriptor);
+	crew = crew_new(count > FEW ? 0 : 1, look_at_one);
+	for (size_t i = 0; i < count; i++)
+		crew_add(crew, &looks[i]);
+	crew_run(crew);
+	crew_free(crew);
+	out->items = mem_array(count, sizeof(*out->items));
+	for (size_t i = 0; i < count; i++)
+		if (looks[i].wanted)
+			out->items[out->count++] = looks[i].slot;
+done:
+	free(looks);
 	bytes_release(&names);
 	return fail->kind;
 }
@@ -218,6 +261,11 @@ int slots_look(struct repo *repo, const char *pool, bool foreign, struct slots *
 	       struct fail *fail)
 {
 	int dir = file_open_dir(repo->common_fd, "worktrees", fail);
+	struct look_at at = {.repo = repo,
+			     .dir = dir,
+			     .last_descriptor = last_descriptor(),
+			     .pool = pool,
+			     .foreign = foreign};
 
 	*out = (struct slots){0};
 	if (dir == FAIL_GONE) { /* git makes it with the first worktree */
@@ -226,7 +274,7 @@ int slots_look(struct repo *repo, const char *pool, bool foreign, struct slots *
 	}
 	if (dir < 0)
 		return dir;
-	look_at_each(repo, dir, pool, foreign, out, fail);
+	look_at_each(&at, out, fail);
 	close(dir);
 	if (fail->kind)
 		return fail->kind;

@@ -254,7 +254,7 @@ bool slot_in_pool(const struct slot *slot, const char *pool);
  */
 struct slots {
 	struct slot *items;
-	size_t count, cap;
+	size_t count;
 };
 int slots_look(struct repo *repo, const char *pool, bool foreign, struct slots *out,
 	       struct fail *fail);

@@ -99,7 +99,7 @@ static void look_at_birth(struct slot *slot, struct bytes *text)
 	free(id);
 }
 
-/* A/locked. The record of another slot is as broken as garbage. */
+/* A/locked, as it was read. The record of another slot is as broken as garbage. */
 static void look_at_reason(struct slot *slot, struct bytes *text)
 {
 	struct fail fail = FAIL_INIT;
@@ -239,8 +239,11 @@ static void protect(struct slot_facts *facts, const struct slot_record *record, 
 		facts->owner = OWNER_GONE;
 }
 
-/* A/locked names a lease: what does the lease's own file say? */
-static void compare_lease_file(struct slot *slot, struct bytes *text)
+/*
+ * A/locked, which is `reason`, names a lease: what does the lease's own file say? As a rule the
+ * very same, letter by letter, and then there is nothing to understand.
+ */
+static void compare_lease_file(struct slot *slot, const struct bytes *reason, struct bytes *text)
 {
 	struct slot_record *mine = &slot->record, other = {0};
 	struct fail fail = FAIL_INIT;
@@ -250,7 +253,8 @@ static void compare_lease_file(struct slot *slot, struct bytes *text)
 		return; /* the folder was deleted: A/locked is enough */
 	r = read_small(dir, mine->lease, text, &fail);
 	close(dir);
-	if (r == FAIL_GONE)
+	if (r == FAIL_GONE ||
+	    (r == 0 && text->len == reason->len && !memcmp(text->data, reason->data, text->len)))
 		return;
 	if (r == 0)
 		r = slot_record_parse(text->data, text->len, &other, &fail);
@@ -298,10 +302,10 @@ static void find_lease_file(struct slot *slot, struct bytes *text)
 	bytes_release(&names);
 }
 
-static void look_at_lease(struct slot *slot, struct bytes *text)
+static void look_at_lease(struct slot *slot, const struct bytes *reason, struct bytes *text)
 {
 	if (slot->facts.reason == REASON_OURS && slot->record.lease)
-		compare_lease_file(slot, text);
+		compare_lease_file(slot, reason, text);
 	else if (slot->facts.reason == REASON_NONE || slot->facts.reason == REASON_BROKEN)
 		find_lease_file(slot, text);
 	slot->facts.phase = slot->record.phase;
@@ -496,7 +500,7 @@ static void look_at_lock(struct slot *slot)
 
 void slotlook_records(struct slot *slot)
 {
-	struct bytes text = BYTES_INIT;
+	struct bytes text = BYTES_INIT, reason = BYTES_INIT;
 
 	slot_birth_release(&slot->birth);
 	slot_record_release(&slot->record);
@@ -506,7 +510,7 @@ void slotlook_records(struct slot *slot)
 	memset(&slot->facts, 0, sizeof(slot->facts));
 	slot->facts.inside = INSIDE_NOT_ASKED;
 	look_at_birth(slot, &text);
-	look_at_reason(slot, &text);
+	look_at_reason(slot, &reason);
 	/* Without A/interlock, but with our words: it was ours, and lost it. */
 	if (slot->facts.birth == SLOT_NOT_OURS && slot->facts.reason != REASON_NONE &&
 	    slot->facts.reason != REASON_HUMAN)
@@ -519,7 +523,7 @@ void slotlook_records(struct slot *slot)
 		if (slot->facts.birth == SLOT_OURS && slot->facts.lock == LOCK_FREE &&
 		    slot->facts.reason != REASON_HUMAN) {
 			look_at_tree(slot, &text);
-			look_at_lease(slot, &text);
+			look_at_lease(slot, &reason, &text);
 		}
 	}
 	tell_lease(slot);
@@ -527,6 +531,7 @@ void slotlook_records(struct slot *slot)
 	if (slot->state == STATE_UNKNOWN && slot->facts.owner == OWNER_ALIVE)
 		slot->blocker = slot->record.owner;
 	bytes_release(&text);
+	bytes_release(&reason);
 }
 
 /* What stands where an admin directory should be. */

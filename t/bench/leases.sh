@@ -43,7 +43,7 @@ row_warmclaim() {
     reset_linux_for_leases
     git-worktree-claim -q >/dev/null && git-worktree-claim release -q default-1 >/dev/null ||
         die "the first claim failed"
-    times -w 0 -n 1 -p "$steps move_base; drop_theirs; give_back_ours" \
+    times -w 0 -n 1 -p "$steps move_base && drop_theirs && give_back_ours" \
         -c "$steps check_claim" \
         ::: git-worktree-claim -q --max 1 --base refs/bench/base \
         ::: git worktree add -q --detach "$THEIRS" refs/bench/base
@@ -111,9 +111,9 @@ row_wake() {
     local p50 p99
     fresh_small wake
     [ -z "$quick" ] || wake_rounds=5
-    perl "$here/wake.pl" "$wake_rounds" | sort -g >"$scratch/wake" || die "row '$ROW' failed"
-    p50=$(awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }' "$scratch/wake")
-    p99=$(awk '{ v[NR] = $1 } END { print v[int(NR * 0.99 + 0.999)] }' "$scratch/wake")
+    perl "$here/wake.pl" "$wake_rounds" | sort -g >"$scratch/wake.ms" || die "row '$ROW' failed"
+    p50=$(awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }' "$scratch/wake.ms")
+    p99=$(awk '{ v[NR] = $1 } END { print v[int(NR * 0.99 + 0.999)] }' "$scratch/wake.ms")
     report "waiter has the slot after its holder's SIGKILL, p99 of $wake_rounds" '100 ms' '<= 1.0' \
         "$p99 ms" "100 ms" "$(awk "BEGIN { printf \"%.3f\", $p99 / 100 }")" "median $p50 ms"
 }
