@@ -6,6 +6,7 @@
 #include "sandbox.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/file.h>
 #include <sys/prctl.h>
@@ -636,6 +637,71 @@ static void test_all_of_a_pool(UNUSED void **state)
 	slots_release(&slots);
 }
 
+/* So many that several threads look: each is what it is when it is looked at alone. */
+static void expect_as_alone(size_t count, int last_descriptor)
+{
+	struct slots slots;
+	struct fail fail = FAIL_INIT;
+	size_t open = 0;
+
+	assert_ok(slots_look(&repo, NULL, false, &slots, &fail), fail);
+	assert_int_equal(slots.count, count);
+	for (size_t i = 0; i < slots.count; i++) {
+		struct slot *one = &slots.items[i], alone = look(one->id);
+
+		assert_string_equal(one->name, alone.name);
+		assert_string_equal(one->path, alone.path);
+		assert_int_equal(one->state, alone.state);
+		assert_int_equal(one->record.phase, alone.record.phase);
+		assert_true(!one->record.lease == !alone.record.lease);
+		assert_true(!one->record.lease || !strcmp(one->record.lease, alone.record.lease));
+		assert_true(one->admin <= last_descriptor);
+		open += one->admin >= 0;
+		slot_close(&alone);
+	}
+	assert_true(last_descriptor == INT_MAX ? open == count : open > 0 && open < count);
+	slots_release(&slots);
+}
+
+static void test_more_than_one_thread_looks_at(UNUSED void **state)
+{
+	enum {
+		SLOTS = 80
+	};
+	struct rlimit before, few;
+	struct procid me = id_of(getpid());
+	size_t seen[STATE_UNKNOWN + 1] = {0};
+	struct slots slots;
+	struct fail fail = FAIL_INIT;
+	pid_t holder;
+
+	lease_to(&me, LEASE_TIME, 100);
+	for (int n = 2; n <= SLOTS; n++) {
+		make_slot("default", n, text_of("%s/slots/default-%d", sandbox_dir, n));
+		if (n % 4 == 0)
+			assert_int_equal(unlink(admin_file(text_of("default-%d", n), "locked")), 0);
+		if (n % 4 == 1)
+			write_file(admin_file(text_of("default-%d", n), "locked"), "interlock 1 {");
+	}
+	holder = start(tree, true);
+	assert_ok(slots_look(&repo, NULL, false, &slots, &fail), fail);
+	for (size_t i = 0; i < slots.count; i++)
+		seen[slots.items[i].state]++;
+	slots_release(&slots);
+	assert_int_equal(seen[STATE_HELD], 1);
+	assert_int_equal(seen[STATE_FREE], 40);
+	assert_int_equal(seen[STATE_DESYNCED], 39);
+	expect_as_alone(SLOTS, INT_MAX);
+	/* Others need descriptors too: beyond the limit less 128, none stays open. */
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+	few = before;
+	few.rlim_cur = 128 + 40;
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+	expect_as_alone(SLOTS, 40);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+	end(holder);
+}
+
 static void test_whose_lease(UNUSED void **state)
 {
 	struct procid me = id_of(getpid()), dead = dead_process();
@@ -701,6 +767,7 @@ int main(void)
 		TEST(test_device_counts_within_its_boot),
 		TEST(test_find),
 		TEST(test_all_of_a_pool),
+		TEST(test_more_than_one_thread_looks_at),
 		TEST(test_whose_lease),
 		TEST(test_git_shows_the_reason_and_keeps_off),
 	};
