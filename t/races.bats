@@ -99,6 +99,32 @@ narrowed() {
     assert_equal "$(git show "$(cat ../saved):ours")" 'ours, new'
 }
 
+@test "D4: paths saved on a commit of another tool take all the rest from there" {
+    both_engines on_foreign
+}
+on_foreign() {
+    make_repo
+    local ref top
+    ref=$(shadow_ref)
+    put ours 'ours, old'
+    put theirs 'theirs, saved'
+    must git-shadow-commit save
+    for _ in 1 2 3; do
+        top=$(git commit-tree -m 'another tool' -p "$ref" "$ref^{tree}")
+        git update-ref "$ref" "$top"
+    done
+    put ours 'ours, new'
+    put theirs 'theirs, half written'
+    must git-shadow-commit save -- ours
+    assert_equal "$(git log -1 --format=%B "$output" | sed -n 's/^Shadow-Previous: //p')" "$top" previous
+    assert_equal "$(git show "$output:ours")" 'ours, new'
+    assert_equal "$(git show "$output:theirs")" 'theirs, saved'
+    # A ref that was set to something without a checkpoint says nothing.
+    git update-ref "$ref" HEAD
+    must git-shadow-commit save -- ours
+    assert_equal "$(git show "$output:theirs")" 'theirs, half written'
+}
+
 @test "D3: pack-refs that removes the directory which git has just made for its lock" {
     ENGINES=git both_engines room_vanishes
 }

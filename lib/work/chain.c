@@ -3,6 +3,7 @@
 
 #include "beneath.h"
 #include "hash.h"
+#include "history.h"
 #include "name.h"
 #include "quote.h"
 
@@ -183,8 +184,25 @@ static int read_tip(struct chain *chain, struct oid *tip, struct fail *fail)
 	return fail->kind;
 }
 
+/* When that cannot be told, it is as if there was none: then everything is read anew. */
+static void read_base(struct chain *chain)
+{
+	struct checkpoint nearest = CHECKPOINT_INIT;
+	struct fail ignored = FAIL_INIT;
+
+	chain->has_base = chain->last.segment > 0;
+	chain->base = chain->last.base;
+	if (!chain->has_base && history_nearest(chain->odb, &chain->last.first_parent, &nearest,
+						&ignored) > 0) {
+		chain->has_base = true;
+		chain->base = nearest.base;
+	}
+	checkpoint_release(&nearest);
+}
+
 static int read_last(struct chain *chain, struct fail *fail)
 {
+	chain->has_base = false;
 	checkpoint_release(&chain->last);
 	oid_zero(chain->repo->algo, &chain->last.tree);
 	oid_zero(chain->repo->algo, &chain->last.base);
@@ -193,7 +211,9 @@ static int read_last(struct chain *chain, struct fail *fail)
 	if (oid_is_zero(&chain->tip))
 		return 0;
 	read_recall(chain);
-	return checkpoint_read(chain->odb, &chain->tip, &chain->last, fail);
+	if (checkpoint_read(chain->odb, &chain->tip, &chain->last, fail) == 0)
+		read_base(chain);
+	return fail->kind;
 }
 
 int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chain *chain,

@@ -27,6 +27,8 @@ struct chain {
 	char *name;
 	struct oid tip;		/* zero: no checkpoint yet */
 	struct checkpoint last; /* of the tip; unset when there is none */
+	bool has_base;		/* there is a checkpoint at the tip, or behind others' commits: */
+	struct oid base;	/* what its base is */
 	bool corrupt;		/* the ref's file is damaged; tip is the last good value */
 };
 

@@ -39,6 +39,22 @@ static int is_pinned(struct history *history, const struct oid *id, struct fail 
 	return oidset_has(&history->pinned, id);
 }
 
+int history_nearest(struct odb *odb, const struct oid *from, struct checkpoint *out,
+		    struct fail *fail)
+{
+	struct oid id = *from;
+
+	for (int i = 0; i < FOREIGN_MAX && !oid_is_zero(&id); i++) {
+		checkpoint_release(out);
+		if (checkpoint_read(odb, &id, out, fail) < 0)
+			return fail->kind;
+		if (out->segment)
+			return 1;
+		id = out->first_parent;
+	}
+	return 0;
+}
+
 /*
  * Is there a checkpoint among the next first parents from `from` on? They are read once for
  * all commits of others in a row: the way is known to lead there from the next one, too.
@@ -46,21 +62,15 @@ static int is_pinned(struct history *history, const struct oid *id, struct fail 
 static int leads_to_checkpoint(struct history *history, const struct checkpoint *foreign,
 			       struct fail *fail)
 {
-	struct oid id = foreign->first_parent;
-	bool found = history->led && oid_equal(&history->next, &foreign->id);
+	struct checkpoint nearest = CHECKPOINT_INIT;
+	int found = history->led && oid_equal(&history->next, &foreign->id);
 
-	for (int i = 0; i < FOREIGN_MAX && !found && !oid_is_zero(&id); i++) {
-		struct checkpoint cp = CHECKPOINT_INIT;
-
-		if (checkpoint_read(history->odb, &id, &cp, fail) == 0) {
-			found = cp.segment > 0;
-			id = cp.first_parent;
-		}
-		checkpoint_release(&cp);
-		if (fail->kind)
-			return fail->kind;
-	}
-	history->led = found;
+	if (!found)
+		found = history_nearest(history->odb, &foreign->first_parent, &nearest, fail);
+	checkpoint_release(&nearest);
+	if (found < 0)
+		return found;
+	history->led = found > 0;
 	history->next = foreign->first_parent;
 	return found;
 }

@@ -42,6 +42,13 @@ struct history {
 void history_init(struct history *history, struct odb *odb);
 void history_release(struct history *history);
 
+/*
+ * The first checkpoint at `from` or behind it, over commits of others in a row: 1 and in `out`,
+ * or 0. `out` is released by the caller in any case.
+ */
+int history_nearest(struct odb *odb, const struct oid *from, struct checkpoint *out,
+		    struct fail *fail);
+
 /* What comes before a checkpoint: 1 and its id, 0 at the start, or a failure. */
 int history_before(struct history *history, const struct checkpoint *cp, struct oid *id,
 		   struct fail *fail);

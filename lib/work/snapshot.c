@@ -112,12 +112,13 @@ static int default_message(struct save *s, struct fail *fail)
 
 /*
  * Only the named paths are read when everything else is known: there is a last
- * checkpoint and HEAD still names its base.
+ * checkpoint and HEAD still names its base. A commit that another tool has put on it says
+ * everything, too; what is read anew in its place may be older than what a peer saves meanwhile.
  */
 static bool can_be_partial(const struct save *s)
 {
-	return s->options->path_count && !oid_is_zero(&s->chain.tip) && s->chain.last.segment &&
-	       oid_equal(&s->chain.last.base, &s->base);
+	return s->options->path_count && s->chain.has_base &&
+	       oid_equal(&s->chain.base, &s->base);
 }
 
 static int look(struct save *s, struct fail *fail)
