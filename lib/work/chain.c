@@ -192,8 +192,8 @@ static void read_base(struct chain *chain)
 
 	chain->has_base = chain->last.segment > 0;
 	chain->base = chain->last.base;
-	if (!chain->has_base && history_nearest(chain->odb, &chain->last.first_parent, &nearest,
-						&ignored) > 0) {
+	if (!chain->has_base &&
+	    history_nearest(chain->odb, &chain->last.first_parent, &nearest, &ignored) > 0) {
 		chain->has_base = true;
 		chain->base = nearest.base;
 	}
