@@ -283,8 +283,10 @@ static void test_probes_make_nobody_fail(UNUSED void **state)
 			close(fd);
 			fd = open(admin_file("default-1", "."), O_RDONLY | O_DIRECTORY);
 			for (;; usleep(20)) /* four that never pause leave others no processor */
-				if (flock(fd, LOCK_SH | LOCK_NB) == 0)
+				if (flock(fd, LOCK_SH | LOCK_NB) == 0) {
+					usleep(20);
 					flock(fd, LOCK_UN);
+				}
 		}
 	}
 	for (int i = 0; i < 300; i++) {
