@@ -243,7 +243,7 @@ echo "$writer $engine $hash $refs $mode ${procs}x${saves}x${rounds} in $seconds 
 if [ "$writer" = ours ] && { [ "$failed" != 0 ] || [ "$mine" != "$wanted" ]; }; then
     # Without what -v says about every save.
     cat "$work"/failed.* >&2
-    grep -hvE '^(engine|chain): ' "$work"/err.* 2>/dev/null | tail -n 20 >&2
+    grep -hvE '^(engine|chain): |^waiting for ' "$work"/err.* 2>/dev/null | tail -n 20 >&2
     exit 3
 fi
 [ "$verdict" = 0 ] || exit 1
