@@ -37,6 +37,39 @@ static int gone(const struct oid *oid, struct fail *fail)
 	return fail_set(fail, FAIL_GONE, "object %s is missing", oid_hex(oid, hex));
 }
 
+/* ---- missing? ----------------------------------------------------------------------- */
+
+/*
+ * libgit2 and git look for new packs once before they say that an object is missing. A
+ * repack that puts a pack in place of the one which that look has found, before it
+ * is opened, makes them say so of an object that is there all the time. So they are asked
+ * to look again: once more in any case, and on while packs come and go.
+ */
+#define LOOK_AGAIN_MAX 32
+
+struct packs_seen {
+	struct timespec changed;
+	unsigned looks;
+};
+
+static bool look_again(const struct odb *odb, struct packs_seen *seen)
+{
+	char *dir;
+	struct stat st = {0};
+	bool moved;
+
+	if (seen->looks >= LOOK_AGAIN_MAX)
+		return false;
+	dir = mem_printf("%s/pack/.", odb->repo->object_dir);
+	if (stat(dir, &st) < 0)
+		st.st_mtim = (struct timespec){0};
+	free(dir);
+	moved = st.st_mtim.tv_sec != seen->changed.tv_sec ||
+		st.st_mtim.tv_nsec != seen->changed.tv_nsec;
+	seen->changed = st.st_mtim;
+	return !seen->looks++ || moved;
+}
+
 /* ---- libgit2 --------------------------------------------------------------------- */
 
 static int native_failed(int error, const struct oid *oid, struct fail *fail)
@@ -75,35 +108,9 @@ static int native_type(git_object_t found, const struct oid *oid, enum object_ty
 	return 0;
 }
 
-/*
- * libgit2 looks for new packs once before it says that an object is missing. A
- * repack that puts a pack in place of the one which that look has found, before it
- * is opened, makes it say so of an object that is there all the time. So it is asked
- * to look again: once more in any case, and on while packs come and go.
- */
-#define LOOK_AGAIN_MAX 32
-
-struct packs_seen {
-	struct timespec changed;
-	unsigned looks;
-};
-
-static bool look_again(struct odb *odb, int error, struct packs_seen *seen)
+static bool native_look_again(struct odb *odb, int error, struct packs_seen *seen)
 {
-	char *dir;
-	struct stat st = {0};
-	bool moved;
-
-	if (error != GIT_ENOTFOUND || seen->looks >= LOOK_AGAIN_MAX)
-		return false;
-	dir = mem_printf("%s/pack/.", odb->repo->object_dir);
-	if (stat(dir, &st) < 0)
-		st.st_mtim = (struct timespec){0};
-	free(dir);
-	moved = st.st_mtim.tv_sec != seen->changed.tv_sec ||
-		st.st_mtim.tv_nsec != seen->changed.tv_nsec;
-	seen->changed = st.st_mtim;
-	return (!seen->looks++ || moved) && git_odb_refresh(odb->native) == 0;
+	return error == GIT_ENOTFOUND && look_again(odb, seen) && git_odb_refresh(odb->native) == 0;
 }
 
 static int native_read(struct odb *odb, const struct oid *oid, enum object_type *type,
@@ -118,7 +125,7 @@ static int native_read(struct odb *odb, const struct oid *oid, enum object_type 
 		return fail->kind;
 	do
 		error = git_odb_read(&object, odb->native, &id);
-	while (look_again(odb, error, &seen));
+	while (native_look_again(odb, error, &seen));
 	if (error < 0)
 		return native_failed(error, oid, fail);
 	if (native_type(git_odb_object_type(object), oid, type, fail) == 0)
@@ -140,7 +147,7 @@ static int native_read_header(struct odb *odb, const struct oid *oid, enum objec
 		return fail->kind;
 	do
 		error = git_odb_read_header(&len, &found, odb->native, &id);
-	while (look_again(odb, error, &seen));
+	while (native_look_again(odb, error, &seen));
 	if (error == 0)
 		*size = len;
 	return error < 0 ? native_failed(error, oid, fail) : native_type(found, oid, type, fail);
@@ -272,14 +279,28 @@ static int take_header(struct coprocess *co, const struct oid *oid, struct bytes
 	return 0;
 }
 
+/* Asks one of them, and reads as far as the end of the answer's first line. */
+static int consult(struct odb *odb, struct coprocess *co, const char *mode, const struct oid *oid,
+		   struct bytes *in, enum object_type *type, uint64_t *size, struct fail *fail)
+{
+	struct packs_seen seen = {.looks = 0};
+
+	do {
+		fail_clear(fail);
+		bytes_clear(in);
+		if (start(odb, co, mode, fail) == 0 && ask(co, oid, fail) == 0)
+			take_header(co, oid, in, type, size, fail);
+	} while (fail->kind == FAIL_GONE && look_again(odb, &seen));
+	return fail->kind;
+}
+
 static int git_read(struct odb *odb, const struct oid *oid, enum object_type *type,
 		    struct bytes *out, struct fail *fail)
 {
 	struct coprocess *co = &odb->cat_file;
 	uint64_t size = 0;
 
-	if (start(odb, co, "--batch", fail) < 0 || ask(co, oid, fail) < 0 ||
-	    take_header(co, oid, out, type, &size, fail) < 0)
+	if (consult(odb, co, "--batch", oid, out, type, &size, fail) < 0)
 		return fail->kind;
 	/* A newline follows the content. Memory grows with what arrives, not with what is said. */
 	while (out->len < size + 1) {
@@ -300,8 +321,7 @@ static int git_read_header(struct odb *odb, const struct oid *oid, enum object_t
 	struct coprocess *co = &odb->cat_check;
 	struct bytes in = BYTES_INIT;
 
-	if (start(odb, co, "--batch-check", fail) == 0 && ask(co, oid, fail) == 0 &&
-	    take_header(co, oid, &in, type, size, fail) == 0 && in.len)
+	if (consult(odb, co, "--batch-check", oid, &in, type, size, fail) == 0 && in.len)
 		broken(co, oid, "answered nonsense", fail);
 	bytes_release(&in);
 	return fail->kind;

@@ -2,10 +2,10 @@
 /*
  * odb: reading objects by id, whichever engine the repository has.
  *
- * Native: libgit2's object database; before an object is said to be missing the packs
- * are looked for again, and on while others put new ones in their place. git: one `git cat-file --batch` that stays
- * open, and one `--batch-check` for questions about the type alone. Neither
- * follows refs/replace: an id is its content.
+ * Native: libgit2's object database. git: one `git cat-file --batch` that stays open, and
+ * one `--batch-check` for questions about the type alone. Before an object is said to be
+ * missing the packs are looked for again, and on while others put new ones in their place.
+ * Neither follows refs/replace: an id is its content.
  *
  * `bag` holds tree objects that exist only in memory so far; they are looked
  * for there first. `recall` holds some that the last save read or wrote; what it

@@ -406,6 +406,44 @@ static void test_repacked_twice(UNUSED void **state)
 	}
 }
 
+/* The same for git, which looks once more as well: what it says first is not the last word. */
+static void test_missing_for_a_moment(UNUSED void **state)
+{
+	char *path = mem_strdup(getenv("PATH"));
+	char *with = mem_printf("bin:%s", path);
+
+	for (int header = 0; header < 2; header++) {
+		struct fail fail = FAIL_INIT;
+		enum object_type type = 0;
+		struct repo repo;
+		struct odb odb;
+		struct oid oid;
+		FILE *script;
+
+		sandbox_repo(&sandbox_variants[1], &repo);
+		oid = put_blob(repo.algo, "moving", 6);
+		assert_int_equal(mkdir("bin", 0777), 0);
+		script = fopen("bin/git", "w");
+		assert_non_null(script);
+		fprintf(script,
+			"#!/bin/sh\nread -r id\necho $id missing\nPATH='%s' exec git \"$@\"\n",
+			path);
+		assert_int_equal(fclose(script), 0);
+		assert_int_equal(chmod("bin/git", 0755), 0);
+		setenv("PATH", with, 1);
+		odb_init(&odb, &repo);
+		if (header)
+			assert_ok(odb_type(&odb, &oid, &type, &fail), fail);
+		else
+			assert_content(&odb, &oid, OBJECT_BLOB, "moving", 6);
+		odb_release(&odb);
+		repo_close(&repo);
+		setenv("PATH", path, 1);
+	}
+	free(with);
+	free(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -413,7 +451,7 @@ int main(void)
 		cmocka_unit_test(test_replaced),       cmocka_unit_test(test_bag_first),
 		cmocka_unit_test(test_dead_coprocess), cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_environment),    cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_repacked_twice),
+		cmocka_unit_test(test_repacked_twice), cmocka_unit_test(test_missing_for_a_moment),
 	};
 	int failed;
 
