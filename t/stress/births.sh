@@ -12,9 +12,9 @@
 # failed, of ours or of git's.
 #
 # One failure is counted apart: `git worktree list` asks whether a worktree's "locked"
-# is there and then opens it, and dies when the worktree is removed between the two. No
-# way to remove a locked worktree spares it that. While worktrees are only born it has no
-# excuse.
+# is there and then opens it, reads its "commondir" and then resolves its directory, and
+# dies when the worktree is removed between the two. No way to remove a locked worktree
+# spares it that. While worktrees are only born it has no excuse.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=t/isolate.bash
@@ -52,7 +52,8 @@ beside() { # <name> <command>...
             after=$(<"$work/step") said="$name: $(head -n 1 "$work/err-$name")"
             # Between one step of births and the next there is one of removals.
             if [[ ($before != "$after" || $before = *gone) &&
-                $said = "list: fatal: failed to read '"*"/locked': No such file or directory" ]]; then
+                ($said = "list: fatal: failed to read '"*"/locked': No such file or directory" ||
+                $said = "list: fatal: Invalid path '"*"/worktrees/p-"*"': No such file or directory") ]]; then
                 echo "$said" >>"$work/excused"
             else
                 echo "$said" >>"$work/theirs"
