@@ -25,7 +25,7 @@ while [ $# -gt 0 ]; do
         --procs) procs=$2 && shift 2 ;;
         --rounds) rounds=$2 && shift 2 ;;
         --naive) naive=1 && shift ;;
-        *) sed -n '4,18s/^# \{0,1\}//p' "$0" >&2 && exit 129 ;;
+        *) sed -n '4,17s/^# \{0,1\}//p' "$0" >&2 && exit 129 ;;
     esac
 done
 work=$(mktemp -d "${TMPDIR:-/tmp}/interlock-births.XXXXXX")
