@@ -184,25 +184,8 @@ static int read_tip(struct chain *chain, struct oid *tip, struct fail *fail)
 	return fail->kind;
 }
 
-/* When that cannot be told, it is as if there was none: then everything is read anew. */
-static void read_base(struct chain *chain)
-{
-	struct checkpoint nearest = CHECKPOINT_INIT;
-	struct fail ignored = FAIL_INIT;
-
-	chain->has_base = chain->last.segment > 0;
-	chain->base = chain->last.base;
-	if (!chain->has_base &&
-	    history_nearest(chain->odb, &chain->last.first_parent, &nearest, &ignored) > 0) {
-		chain->has_base = true;
-		chain->base = nearest.base;
-	}
-	checkpoint_release(&nearest);
-}
-
 static int read_last(struct chain *chain, struct fail *fail)
 {
-	chain->has_base = false;
 	checkpoint_release(&chain->last);
 	oid_zero(chain->repo->algo, &chain->last.tree);
 	oid_zero(chain->repo->algo, &chain->last.base);
@@ -211,9 +194,7 @@ static int read_last(struct chain *chain, struct fail *fail)
 	if (oid_is_zero(&chain->tip))
 		return 0;
 	read_recall(chain);
-	if (checkpoint_read(chain->odb, &chain->tip, &chain->last, fail) == 0)
-		read_base(chain);
-	return fail->kind;
+	return checkpoint_read(chain->odb, &chain->tip, &chain->last, fail);
 }
 
 int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chain *chain,
@@ -248,6 +229,22 @@ int chain_refresh(struct chain *chain, bool *moved, struct fail *fail)
 		return 0;
 	chain->tip = tip;
 	return read_last(chain, fail);
+}
+
+bool chain_base(const struct chain *chain, struct oid *base)
+{
+	struct checkpoint nearest = CHECKPOINT_INIT;
+	struct fail ignored = FAIL_INIT;
+	bool found = chain->last.segment > 0;
+
+	*base = chain->last.base;
+	if (!found && !oid_is_zero(&chain->tip) &&
+	    history_nearest(chain->odb, &chain->last.first_parent, &nearest, &ignored) > 0) {
+		*base = nearest.base;
+		found = true;
+	}
+	checkpoint_release(&nearest);
+	return found;
 }
 
 void chain_release(struct chain *chain)

@@ -27,8 +27,6 @@ struct chain {
 	char *name;
 	struct oid tip;		/* zero: no checkpoint yet */
 	struct checkpoint last; /* of the tip; unset when there is none */
-	bool has_base;		/* there is a checkpoint at the tip, or behind others' commits: */
-	struct oid base;	/* what its base is */
 	bool corrupt;		/* the ref's file is damaged; tip is the last good value */
 };
 
@@ -40,6 +38,11 @@ struct chain {
 /* Reads the tip, healing nothing. A corrupt ref gives the last good value (D19). */
 int chain_read(struct repo *repo, struct odb *odb, const char *name, struct chain *chain,
 	       struct fail *fail);
+/*
+ * The base of the newest checkpoint, also when others have put commits on top of it, which are
+ * then read. False when there is none, or when that cannot be told.
+ */
+bool chain_base(const struct chain *chain, struct oid *base);
 void chain_release(struct chain *chain);
 
 /* Does an open chain still have the tip that the ref has? If not it is read again. */

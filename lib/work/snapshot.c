@@ -117,8 +117,9 @@ static int default_message(struct save *s, struct fail *fail)
  */
 static bool can_be_partial(const struct save *s)
 {
-	return s->options->path_count && s->chain.has_base &&
-	       oid_equal(&s->chain.base, &s->base);
+	struct oid base;
+
+	return s->options->path_count && chain_base(&s->chain, &base) && oid_equal(&base, &s->base);
 }
 
 static int look(struct save *s, struct fail *fail)
