@@ -117,12 +117,13 @@ wait $helpers
 
 if [ -z "$naive" ]; then
     "$HELPER/birth" sweep >/dev/null
-    # Trash is deleted apart; whoever does it holds its lock.
+    # Trash is deleted apart; whoever does it holds its lock. Not `flock <name> true`: that
+    # makes a file of this name when the directory goes just before.
     for trash in .git/interlock/trash-*; do
-        [ ! -d "$trash" ] || flock "$trash" true 2>/dev/null
+        { flock 9 9<"$trash"; } 2>/dev/null
     done
     find "$pool" .git/worktrees .git/interlock -mindepth 1 -maxdepth 1 ! -name locks ! -name git \
-        2>/dev/null | sed 's/^/left: /' >>"$work/ours"
+        -printf 'left: %p (%y, %n links)\n' 2>/dev/null >>"$work/ours"
     git fsck --no-dangling >/dev/null 2>&1 || echo 'git fsck' >>"$work/ours"
 fi
 ours=$(wc -l <"$work/ours") theirs=$(wc -l <"$work/theirs")
