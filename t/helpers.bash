@@ -54,6 +54,21 @@ tidy() {
 setup() { isolate; }
 teardown() { tidy; }
 
+# What outlives a test (a watcher whose holder has just died, whoever deletes trash) ends
+# by itself. bats must not delete the directory from under it.
+teardown_file() {
+    local until=$((SECONDS + 20)) living
+    while living=$(live_in "$BATS_RUN_TMPDIR/test") && [ -n "$living" ]; do
+        [ "$SECONDS" -lt "$until" ] || flunk "left running: $living" || return
+        sleep 0.05
+    done
+}
+
+# The processes that have something open, or are, in a test's directory below this one.
+live_in() { # <directory>
+    find /proc/[0-9]*/cwd /proc/[0-9]*/fd -lname "$1/*/*" -printf '%p -> %l\n' 2>/dev/null | sort -u
+}
+
 # ---- engines and hashes --------------------------------------------------------
 
 use_engine() { # native | git | auto

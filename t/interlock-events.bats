@@ -122,12 +122,15 @@ has_seen() { [ "$(json event <seen | paste -sd' ')" = "$1" ]; }
 @test "events: --follow sleeps until something happens, and ends with its reader" {
     requires strace
     make_ledger
-    bg strace -f -qq -o trace -e trace=poll,read git-interlock events --follow >seen
+    bg strace -f -qq -o trace -e trace=poll,read \
+        sh -c 'echo $$ >follower; exec git-interlock events --follow' >seen
     await 20 grep -q 'poll(' trace
     local before
     before=$(wc -l <trace)
     sleep 0.5
     assert_equal "$(wc -l <trace)" "$before" 'system calls while nothing happens'
+    # strace itself is deaf to signals that would end it.
+    kill "$(cat follower)"
     mkfifo pipe
     git-interlock events --follow >pipe 3>&- &
     local follower=$!
