@@ -37,21 +37,31 @@ make_programs() {
     done
 }
 
-# A repository with a commit, and in it: our hooks as they are installed, or what does nothing
-# in the place of each, or nothing.
-hook_repo() { # <name> ours|noop|none
+# A repository with a commit, in which both sides of a row work in turn: two would lie in two
+# places of the disk, and one may be slower for what was deleted there. Kept in it are, for
+# take_side, the hooks and settings with ours as they are installed (ours), with ours that
+# save (saves), with what does nothing in the place of each (noop), and as they were (none).
+hook_repo() { # <name>
     local dir=$scratch/$1 link
     make_programs
     rm -rf "$dir" && new_repo "$dir" && cd "$dir" && echo x >file && git add file &&
         git commit -qm one || die "cannot make the repository '$1'"
     git config interlock.autoSave false
-    [ "$2" != none ] || return 0
+    keep_as none
     "$scratch/prefix/bin/git-interlock" install -q || die "install failed"
-    [ "$2" = noop ] || return 0
+    keep_as ours
+    git config interlock.autoSave true
+    keep_as saves
+    git config interlock.autoSave false
     sed -i "s|'$hooked/|'$still/|" .git/config
     for link in .git/hooks/*; do
         [ ! -L "$link" ] || ln -sf "$still/${link##*/}" "$link"
     done
+    keep_as noop
+}
+keep_as() { # <kind>
+    mkdir -p ".git/kinds/$1" && cp -a .git/config .git/hooks ".git/kinds/$1" ||
+        die "cannot keep the hooks of row '$ROW'"
 }
 
 # inform <work> <compared with> <ours> <theirs> <ratio>: a figure without a reach.
@@ -80,7 +90,7 @@ each_git() { # <function>
 row_hooks() {
     local hook row=$ROW id zero
     local -a args
-    hook_repo hooks none
+    hook_repo hooks
     id=$(git rev-parse HEAD) zero=${id//?/0}
     for hook in $(hook_names); do
         args=()
@@ -113,16 +123,14 @@ row_hookfetch() {
 }
 fetch_with_hook() {
     local fetch=(git fetch -q "$BENCH_DIR/fetch-$FETCH_REFS" '+refs/heads/*:refs/remotes/origin/*')
-    local again='rm -rf .git/refs/remotes .git/packed-refs'
+    local again="$steps take_side && rm -rf .git/refs/remotes .git/packed-refs"
     [ -z "$quick" ] || FETCH_REFS=200 fetch[3]=$BENCH_DIR/fetch-200
     make_once "fetch-$FETCH_REFS" make_fetch_source
-    hook_repo ours ours
-    hook_repo noop noop
-    hook_repo none none
-    times -w 0 -n 1 -p "$again" -c "$steps check_fetch" -a "$scratch/ours" -b "$scratch/noop" \
+    hook_repo fetch
+    KIND_A=ours KIND_B=noop times -w 0 -n 1 -p "$again" -c "$steps check_fetch" \
         ::: "${fetch[@]}" ::: "${fetch[@]}"
     timed_row "$GIT_NAME: fetch of $FETCH_REFS refs, our hooks" 'hooks that do nothing' '<= 1.15'
-    times -w 0 -n 1 -p "$again" -c "$steps check_fetch" -a "$scratch/ours" -b "$scratch/none" \
+    KIND_A=ours KIND_B=none times -w 0 -n 1 -p "$again" -c "$steps check_fetch" \
         ::: "${fetch[@]}" ::: "${fetch[@]}"
     inform_times "$GIT_NAME: fetch of $FETCH_REFS refs, our hooks" 'no hook at all'
 }
@@ -133,17 +141,15 @@ row_hookcommit() {
 }
 commit_with_hooks() {
     local commit=(git commit -q --allow-empty -m x)
-    hook_repo ours ours
-    hook_repo noop noop
-    hook_repo none none
-    hook_repo saves ours && git config interlock.autoSave true
-    times -w 3 -n "$fast_rounds" -a "$scratch/ours" -b "$scratch/noop" \
+    hook_repo commit
+    KIND_A=ours KIND_B=noop times -w 3 -n "$fast_rounds" -p "$steps take_side" \
         ::: "${commit[@]}" ::: "${commit[@]}"
     timed_row "$GIT_NAME: commit, all our hooks, automatic saves off" 'hooks that do nothing' '<= 1.15'
-    times -w 3 -n "$fast_rounds" -a "$scratch/ours" -b "$scratch/none" \
+    KIND_A=ours KIND_B=none times -w 3 -n "$fast_rounds" -p "$steps take_side" \
         ::: "${commit[@]}" ::: "${commit[@]}"
     inform_times "$GIT_NAME: commit, all our hooks, automatic saves off" 'no hook at all'
-    times -w 3 -n "$fast_rounds" -p 'echo "$SIDE $ROUND" >file' -a "$scratch/saves" \
-        -b "$scratch/none" ::: "${commit[@]}" -a ::: "${commit[@]}" -a
+    KIND_A=saves KIND_B=none times -w 3 -n "$fast_rounds" \
+        -p "$steps take_side && echo \"\$SIDE \$ROUND\" >file" \
+        ::: "${commit[@]}" -a ::: "${commit[@]}" -a
     inform_times "$GIT_NAME: commit, all our hooks, each saves a checkpoint" 'no hook at all'
 }

@@ -145,6 +145,15 @@ check_release() {
         wrong "the slot is not clean"
 }
 
+# What hook_repo has kept for this side.
+take_side() {
+    case $SIDE in
+    a) kind=$KIND_A ;;
+    b) kind=$KIND_B ;;
+    esac
+    rm -rf .git/hooks && cp -a ".git/kinds/$kind/hooks" ".git/kinds/$kind/config" .git/
+}
+
 check_fetch() {
     made=$(git for-each-ref refs/remotes/origin | wc -l)
     [ "$made" -gt 0 ] || wrong 'nothing was fetched'
