@@ -667,25 +667,25 @@ no_identity() {
     put src/main.c 'assumed'
     mv .git/index .git/other
     local index
-    for index in .git/other ./.git/other; do
+    for index in .git/other ./.git/other "$PWD/.git/other"; do
         export GIT_INDEX_FILE=$index
         put again "$index"
-        local tree
-        tree=$(git_tree)
-        try git-shadow-commit save --json -v
-        assert_equal "$status" 0
-        assert_equal "$(json tree <<<"$output")" "$tree"
+        by_native
         assert_equal "$(git show "$(json commit <<<"$output"):src/main.c")" 'int main(void) { return 0; }'
     done
     # From below, git takes it from the top of the work tree.
+    export GIT_INDEX_FILE=.git/other
+    put src/again 'below'
     cd src
-    put again 'below'
+    by_native
     cd ..
-    tree=$(git_tree)
-    cd src
-    try git-shadow-commit save --json
-    assert_equal "$status" 0
-    assert_equal "$(json tree <<<"$output")" "$tree"
+    # Where git does not go to the top of a work tree, it is asked.
+    cd .git
+    must git-cas-ref -v refs/heads/in HEAD ''
+    assert_match "$stderr" 'engine: git \(relative GIT_INDEX_FILE\)'
+    cd ..
+    GIT_INDEX_FILE='' must git-cas-ref -v refs/heads/in HEAD HEAD
+    assert_match "$stderr" 'engine: git \(relative GIT_INDEX_FILE\)'
     unset GIT_INDEX_FILE
 }
 

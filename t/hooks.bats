@@ -585,6 +585,21 @@ checkpoints() { git shadow-commit log --json | grep -c .; }
     assert_equal "$(checkpoints)" $((before + 1))
 }
 
+@test "saves: in the hooks of a commit the native engine starts no git" {
+    requires strace
+    make_repo
+    use_hooks pre-commit post-commit
+    local how
+    for how in '' -a '-o a'; do
+        put a "$how" && git add a
+        put src/main.c "$how"
+        # shellcheck disable=SC2086
+        must strace -f -qq -s 200 -o trace -e trace=execve git commit -q -m x $how
+        assert_equal "$(grep -c 'git-shadow-commit", "save".* = 0$' trace)" 2
+        assert_equal "$(grep -c 'core.hooksPath=/dev/null' trace)" 0 'commands of git by ours'
+    done
+}
+
 @test "post-rewrite: one checkpoint a rebase, not one a pick" {
     make_repo
     local n before chain

@@ -45,13 +45,10 @@ static const char *environment_row(void)
 		"GIT_IMPLICIT_WORK_TREE", "GIT_QUARANTINE_PATH",
 		"GIT_REFERENCE_BACKEND",
 	};
-	const char *index = getenv("GIT_INDEX_FILE");
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
 		if (getenv(rows[i]))
 			return rows[i];
-	if (index && index[0] != '/')
-		return "relative GIT_INDEX_FILE";
 	return NULL;
 }
 
@@ -164,18 +161,33 @@ static bool work_tree_agrees(const struct repo *repo)
 	return agrees;
 }
 
+/*
+ * GIT_INDEX_FILE, which is relative in git's own hooks: git takes it from the top of the work
+ * tree, into which it has changed by then. Where it does not change, git is asked: NULL.
+ */
+static char *native_index_path(struct repo *repo, struct fail *fail)
+{
+	const char *index = getenv("GIT_INDEX_FILE");
+
+	if (!index)
+		return mem_printf("%s/index", repo->git_dir);
+	if (index[0] == '/')
+		return mem_strdup(index);
+	if (!index[0] || (!repo->prefix && find_prefix(repo, fail) < 0) || !repo->prefix)
+		return NULL;
+	return mem_printf("%s/%s", repo->work_tree, index);
+}
+
 /* Fills the paths from libgit2; false when git should look instead. */
 static bool native_paths(struct repo *repo)
 {
 	const char *work_tree = git_repository_workdir(repo->handle);
-	const char *index = getenv("GIT_INDEX_FILE");
 
 	repo->git_dir = without_slash(git_repository_path(repo->handle));
 	repo->common_dir = without_slash(git_repository_commondir(repo->handle));
 	repo->object_dir = mem_printf("%s/objects", repo->common_dir);
 	repo->bare = git_repository_is_bare(repo->handle);
 	repo->work_tree = work_tree ? absolute(work_tree) : NULL;
-	repo->index_path = index ? mem_strdup(index) : mem_printf("%s/index", repo->git_dir);
 	repo->algo = HASH_SHA1;
 	return owned(repo->git_dir) && (!repo->work_tree || owned(repo->work_tree)) &&
 	       work_tree_agrees(repo);
@@ -209,6 +221,13 @@ static int open_native(struct repo *repo, struct fail *fail)
 	}
 	if (!native_paths(repo)) {
 		repo_use_git(repo, "owner or work tree");
+		return 0;
+	}
+	repo->index_path = native_index_path(repo, fail);
+	if (fail->kind)
+		return fail->kind;
+	if (!repo->index_path) {
+		repo_use_git(repo, "relative GIT_INDEX_FILE");
 		return 0;
 	}
 	return take_native_config(repo, fail);
