@@ -186,6 +186,22 @@ finds_nothing_of_theirs() {
     assert_equal "$status$output" 0 'a look beside others'
 }
 
+@test "doctor: a run that ends while it is looked at was not left behind" {
+    requires ptrace
+    make_repo
+    mkfifo go
+    bg git interlock run -- sh -c ': >go'
+    await 10 eval '[ -n "$(ls .git/interlock/runs 2>/dev/null)" ]'
+    # It has read the names; now the run ends as it should.
+    stop_at openat:mutex-default git-interlock doctor --json
+    ls .git/interlock/runs | grep -q .
+    : <go
+    wait "${BG_PIDS[0]}"
+    assert_equal "$(ls .git/interlock/runs)" ''
+    let_go
+    assert_equal "$(cat "$STOPPED_OUT")" ''
+}
+
 @test "doctor: names from a repository reach no terminal; it fits in 80 and 140 columns" {
     make_repo
     mkdir -p .git/refs/heads/x

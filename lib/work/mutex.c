@@ -235,14 +235,17 @@ static bool mutex_is_free(int locks, const char *lock)
 	return r == 0;
 }
 
-static bool is_over(int runs, const char *file)
+/* Is it there, and nobody's? One that is gone has ended as it should. */
+static bool is_left(int runs, const char *file)
 {
-	struct fail judged = FAIL_INIT;
-	int fd = open_live(runs, file, &judged);
+	struct fail fail = FAIL_INIT;
+	int fd = file_open(runs, file, O_RDONLY, NULL, &fail), r;
 
-	if (fd >= 0)
-		close(fd);
-	return judged.kind == FAIL_GONE;
+	if (fd < 0)
+		return false;
+	r = lock_probe_open(fd, &fail);
+	close(fd);
+	return r == 0;
 }
 
 static bool sweep_run(struct repo *repo, int locks, int runs, const char *file, bool dry_run)
@@ -250,16 +253,16 @@ static bool sweep_run(struct repo *repo, int locks, int runs, const char *file, 
 	char *lock = mem_printf("mutex-%.*s", (int)(strlen(file) - ID_LEN - 1), file);
 	struct fail ignored = FAIL_INIT;
 	struct lock held = LOCK_INIT;
-	bool over = false;
+	bool left = false;
 
 	if (dry_run)
-		over = mutex_is_free(locks, lock) && is_over(runs, file);
+		left = mutex_is_free(locks, lock) && is_left(runs, file);
 	else if (locks >= 0 && lock_take(&held, locks, lock, LOCK_EXCLUSIVE, 0, NULL, &repo->modes,
 					 &ignored) == 0)
-		over = is_over(runs, file) && unlinkat(runs, file, 0) == 0;
+		left = is_left(runs, file) && unlinkat(runs, file, 0) == 0;
 	lock_drop(&held);
 	free(lock);
-	return over;
+	return left;
 }
 
 int mutex_sweep(struct repo *repo, bool dry_run, void (*visit)(void *arg, const char *file),
