@@ -283,8 +283,11 @@ static void each_signal_is_passed_on(UNUSED void **state)
 /* The whole group gets it, not only its leader. */
 static void the_group_gets_the_signal(UNUSED void **state)
 {
-	struct lifetime life = perl("if (!fork) { $SIG{TERM} = sub { syswrite STDOUT, 't'; exit };"
-				    "syswrite STDOUT, 'r'; sleep 100 } sleep 100");
+	/* Not one long sleep: perl would begin it with a signal that is not handled yet. */
+	struct lifetime life =
+		perl("if (!fork) { $SIG{TERM} = sub { syswrite STDOUT, 't'; exit };"
+		     "syswrite STDOUT, 'r'; select(undef, undef, undef, 0.05) while 1 }"
+		     "sleep 100");
 	struct super s = begin(&life);
 
 	assert_int_equal(hear(&s), 'r');
@@ -471,7 +474,7 @@ static void what_starts_anew_when_asked_is_ended(UNUSED void **state)
 {
 	struct lifetime life = perl("if (fork) { exit 3 }"
 				    "$SIG{TERM} = sub { if (fork) { exit } POSIX::setsid() };"
-				    "sleep 1000 while 1");
+				    "select(undef, undef, undef, 0.05) while 1");
 	struct outcome out;
 
 	life.grace = 300;
