@@ -18,7 +18,7 @@ load helpers
 
 @test "A8: git worktree add under the same loops fails" {
     # The loops have teeth only if they find out the naive way.
-    try "$TOP/t/stress/births.sh" --procs 8 --rounds 10 --naive
+    try "$TOP/t/stress/births.sh" --procs 8 --rounds 100 --naive
     # shellcheck disable=SC2154
     echo "# note: naive: $output" >&3
     assert_equal "$status" 1

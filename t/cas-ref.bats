@@ -705,10 +705,14 @@ killed_git_heals() { # <lock> <ref> <command>...
         "$HELPER/killat" -c -o count -- git-cas-ref "$ref" "$B" "$A"
         last=$(awk '$1 == "calls" { print $2 }' count)
         assert_at_least "$last" 60
-        for ((n = 1; n <= last; n++)); do
+        for ((n = 1; ; n++)); do
             git update-ref "$ref" "$A"
             "$HELPER/killat" -n "$n" -o where -- git-cas-ref "$ref" "$B" "$A" || :
-            refute grep -q 'fired no' where
+            # A run may have a call more or less: memory, and the time that has passed.
+            if grep -q 'fired no' where; then
+                assert_at_least "$n" $((last - last / 20))
+                break
+            fi
             fired=$((fired + 1))
             now=$(git rev-parse "$ref")
             [ "$now" = "$A" ] || [ "$now" = "$B" ] || flunk "$ref holds $now after call $n"
