@@ -1180,10 +1180,16 @@ sub expected_paths {
         my %named = map { $_ => 1 } map { names($c, $_, @paths) } $full, $last;
         $under = sub { $named{ $_[0] } };
     }
+    # A folder that is ignored, and in which nothing is tracked any more, is left out whole.
+    my $left_out = sub {
+        my ($path) = @_;
+        do { return 1 if defined $skipped->{$path} } while ($path =~ s{/[^/]*$}{}s);
+        return 0;
+    };
     my %tree;
     for (entries($c, $env, $last)) {
         my ($info, $path) = split /\t/, $_, 2;
-        $tree{$path} = $info if !$under->($path) || defined $skipped->{$path};
+        $tree{$path} = $info if !$under->($path) || $left_out->($path);
     }
     for (entries($c, $env, $full)) {
         my ($info, $path) = split /\t/, $_, 2;
