@@ -53,10 +53,10 @@ beside() { # <name> <command>...
             after=$(<"$work/step") said="$name: $(head -n 1 "$work/err-$name")"
             # Between one step of births and the next there is one of removals.
             if [[ ($before != "$after" || $before = *gone) &&
-                $said =~ ^"list: fatal: "("failed to read"|"Invalid path")" '".*"/worktrees"[^\']*"': No such file or directory"$ ]]; then
+                $said =~ ^"list: fatal: "("failed to read"|"Invalid path")" "\'?.*"/worktrees"[^\']*\'?": No such file or directory"$ ]]; then
                 echo "$said" >>"$work/excused"
             else
-                echo "$said" >>"$work/theirs"
+                echo "$before to $after: $said" >>"$work/theirs"
             fi
         }
     done
