@@ -112,11 +112,14 @@ AGENT_OPTIONS=(--close)
 
 # Everything that belongs to it is killed at once, as by a container's end.
 kill_all() {
-    local watcher
-    watcher=$(holders_of "$REPO/.git/interlock/leases/$LEASE.work")
+    local work=$REPO/.git/interlock/leases/$LEASE.work watcher
+    watcher=$(holders_of "$work")
     # shellcheck disable=SC2086 # one pid, and a failure when there are none or more
     kill -KILL $watcher "$AGENT_PID"
     wait "$AGENT_PID" 2>/dev/null || :
+    # It is nobody's child that we could wait for, and holds on until it has died.
+    watcher_gone() { [ -z "$(holders_of "$work")" ]; }
+    await 30 watcher_gone
     exec {AGENT_IN}>&- {AGENT_OUT}<&-
 }
 holders_of() { # <file>

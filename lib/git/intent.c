@@ -584,17 +584,10 @@ static int open_state(struct repo *repo, const char *sub)
 	return dir;
 }
 
-/* Has its writer the flock, or could it have? Asked for a moment only. */
+/* Has its writer the flock, or could it have? */
 static bool may_be_alive(int dir, const char *file)
 {
-	struct fail fail = FAIL_INIT;
-	int fd = file_open(dir, file, O_RDONLY, NULL, &fail), r;
-
-	if (fd < 0)
-		return true;
-	r = lock_probe_open(fd, &fail);
-	close(fd);
-	return r < 0;
+	return lock_look(dir, file) != LOCK_FREE;
 }
 
 static struct intent_seen *add_seen(struct intents *out, const char *sub, const char *file)

@@ -198,6 +198,20 @@ int lock_probe_open(int fd, struct fail *fail)
 	return 0;
 }
 
+enum lock_state lock_look(int dir, const char *name)
+{
+	enum lock_state state = LOCK_FREE;
+	struct fail fail = FAIL_INIT;
+	int fd = file_open(dir, name, O_RDONLY, NULL, &fail);
+
+	if (fd < 0)
+		return fail.kind == FAIL_GONE ? LOCK_ABSENT : LOCK_UNJUDGED;
+	if (lock_probe_open(fd, &fail) < 0)
+		state = fail.kind == FAIL_BUSY ? LOCK_HELD : LOCK_UNJUDGED;
+	close(fd);
+	return state;
+}
+
 void lock_drop(struct lock *lock)
 {
 	if (lock->fd >= 0)

@@ -65,6 +65,16 @@ int lock_take_open(int fd, const char *label, int64_t deadline, struct fail *fai
  */
 int lock_probe_open(int fd, struct fail *fail);
 
+enum lock_state {
+	LOCK_FREE,
+	LOCK_HELD,     /* somebody holds it alone */
+	LOCK_UNJUDGED, /* cannot be opened or asked: neither free nor held */
+	LOCK_ABSENT    /* no such file. Whether that is free, or an end, its protocol says */
+};
+
+/* The same for a regular file by its name. It makes no file, and may be outdated at once. */
+enum lock_state lock_look(int dir, const char *name);
+
 /*
  * Says who holds a flock on the open file `fd`: "pid 812 (git-shadow-commit), for 3s".
  * From /proc/locks, so it is for messages only; "an unseen process" when hidden.

@@ -58,12 +58,11 @@ static int64_t age_of(int dir, const char *name)
 	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? doctor_age(&st) : 0;
 }
 
-/* Is there such a file or folder, and its lock free? */
-static bool is_free(int dir, const char *name, bool folder)
+/* Is there such a folder, and its lock free? */
+static bool is_free_dir(int dir, const char *name)
 {
 	struct fail fail = FAIL_INIT;
-	int fd = folder ? file_open_dir(dir, name, &fail)
-			: file_open(dir, name, O_RDONLY, NULL, &fail);
+	int fd = file_open_dir(dir, name, &fail);
 	bool is = fd >= 0 && lock_probe_open(fd, &fail) == 0;
 
 	if (fd >= 0)
@@ -91,7 +90,7 @@ static void look_at_debris(struct doctor_view *view, int dir, const char *folder
 	else
 		return;
 	/* A stage is made a moment before it is locked. */
-	if (age_of(dir, name) >= DOCTOR_YOUNG && is_free(dir, name, true))
+	if (age_of(dir, name) >= DOCTOR_YOUNG && is_free_dir(dir, name))
 		add(view, ill, folder, name, NULL);
 }
 
@@ -115,7 +114,7 @@ static void look_at_lease(struct doctor_view *view, int dir, const char *folder,
 
 	/* A lease's files are there before its slot says so. */
 	if (slot_id_valid(lease) && !strstr(name, ".tmp-") && !is_named(view, lease) &&
-	    age_of(dir, name) >= DOCTOR_YOUNG && is_free(dir, name, false))
+	    age_of(dir, name) >= DOCTOR_YOUNG && lock_look(dir, name) == LOCK_FREE)
 		add(view, ILL_LEASE_LEFT, folder, name, NULL);
 	free(lease);
 }
@@ -155,7 +154,7 @@ static void look_at_tmp(struct doctor_view *view, int dir, const char *folder, c
 
 	/* A folder with its lock is told once. */
 	if (!(is_lock && fstatat(dir, nonce, &st, AT_SYMLINK_NOFOLLOW) == 0) &&
-	    age_of(dir, name) >= DOCTOR_YOUNG && (!locked || is_free(dir, lock, false)))
+	    age_of(dir, name) >= DOCTOR_YOUNG && (!locked || lock_look(dir, lock) == LOCK_FREE))
 		add(view, ILL_TMP_LEFT, folder, name, NULL);
 	free(nonce);
 	free(lock);
@@ -288,7 +287,7 @@ static void look_at_packs(struct doctor_view *view)
 	if (packdir_list(&packs, dir, 2 * hash_size(view->repo->algo), 1, &fail) == 0) {
 		while ((name = packdir_next_name(&packs, name)))
 			if (is_draft_pack(name) && age_of(dir, name) >= DOCTOR_YOUNG &&
-			    is_free(dir, name, false))
+			    lock_look(dir, name) == LOCK_FREE)
 				add_pack(view, name, "", "a pack that was being written");
 		look_at_halves(view, dir, &packs);
 	}

@@ -50,18 +50,14 @@ static bool is_installs(const char *path, const struct stat *st)
 
 static bool somebody_installs(const struct repo *repo)
 {
-	struct fail fail = FAIL_INIT;
-	int dir = doctor_open(repo, "interlock/locks"), fd, r;
+	int dir = doctor_open(repo, "interlock/locks");
+	enum lock_state state;
 
 	if (dir < 0)
 		return false;
-	fd = file_open(dir, "install", O_RDONLY, NULL, &fail);
+	state = lock_look(dir, "install");
 	close(dir);
-	if (fd < 0)
-		return fail.kind != FAIL_GONE;
-	r = lock_probe_open(fd, &fail);
-	close(fd);
-	return r < 0;
+	return state == LOCK_HELD || state == LOCK_UNJUDGED;
 }
 
 /* Somebody has it open: git is at work. Only what takes very long is told. */

@@ -234,18 +234,14 @@ static char *count_lines(uint64_t count)
 /* Is nobody writing just now? Then a last line without its end is a torn one. */
 static bool is_at_rest(const struct repo *repo)
 {
-	struct fail fail = FAIL_INIT;
-	int dir = doctor_open(repo, "interlock/locks"), fd, r;
+	int dir = doctor_open(repo, "interlock/locks");
+	enum lock_state state;
 
 	if (dir < 0)
 		return true;
-	fd = file_open(dir, "ledger", O_RDONLY, NULL, &fail);
+	state = lock_look(dir, "ledger");
 	close(dir);
-	if (fd < 0)
-		return true;
-	r = lock_probe_open(fd, &fail);
-	close(fd);
-	return r == 0;
+	return state == LOCK_ABSENT || state == LOCK_FREE;
 }
 
 static void look_at_writing(struct doctor_view *view, const char *path)

@@ -225,27 +225,15 @@ int mutex_look(struct repo *repo, struct mutex_runs *out, struct fail *fail)
 /* Does nobody hold the mutex, who may be about to lock a new file of it? */
 static bool mutex_is_free(int locks, const char *lock)
 {
-	struct fail fail = FAIL_INIT;
-	int fd = locks < 0 ? -1 : file_open(locks, lock, O_RDONLY, NULL, &fail), r;
+	enum lock_state state = locks < 0 ? LOCK_ABSENT : lock_look(locks, lock);
 
-	if (fd < 0)
-		return locks < 0 || fail.kind == FAIL_GONE;
-	r = lock_probe_open(fd, &fail);
-	close(fd);
-	return r == 0;
+	return state == LOCK_ABSENT || state == LOCK_FREE;
 }
 
 /* Is it there, and nobody's? One that is gone has ended as it should. */
 static bool is_left(int runs, const char *file)
 {
-	struct fail fail = FAIL_INIT;
-	int fd = file_open(runs, file, O_RDONLY, NULL, &fail), r;
-
-	if (fd < 0)
-		return false;
-	r = lock_probe_open(fd, &fail);
-	close(fd);
-	return r == 0;
+	return lock_look(runs, file) == LOCK_FREE;
 }
 
 static bool sweep_run(struct repo *repo, int locks, int runs, const char *file, bool dry_run)

@@ -39,6 +39,7 @@
 #ifndef SLOT_H
 #define SLOT_H
 
+#include "lock.h"
 #include "procid.h"
 #include "worktree.h"
 
@@ -151,11 +152,7 @@ struct slot_facts {
 		TREE_OTHER,	/* another directory, a symlink or a file is there */
 		TREE_UNREADABLE /* it cannot be judged */
 	} tree;
-	enum {
-		LOCK_FREE,
-		LOCK_HELD,
-		LOCK_UNJUDGED
-	} lock;
+	enum lock_state lock; /* of the admin dir, which is there: never LOCK_ABSENT */
 	enum slot_phase phase;
 	enum lease_kind kind;
 	enum {

@@ -99,6 +99,24 @@ static void busy_names_the_holder(void **state)
 	end(pid);
 }
 
+static void a_look_tells_four_states_apart(void **state)
+{
+	struct place *p = *state;
+	pid_t pid = hold(p, "held");
+	int fd = openat(p->dir, "free", O_CREAT | O_WRONLY | O_CLOEXEC, 0666);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(symlinkat("free", p->dir, "link"), 0);
+	assert_int_equal(lock_look(p->dir, "free"), LOCK_FREE);
+	assert_int_equal(lock_look(p->dir, "held"), LOCK_HELD);
+	assert_int_equal(lock_look(p->dir, "link"), LOCK_UNJUDGED);
+	assert_int_equal(lock_look(p->dir, "none"), LOCK_ABSENT);
+	assert_int_equal(faccessat(p->dir, "none", F_OK, 0), -1);
+	end(pid);
+	assert_int_equal(lock_look(p->dir, "held"), LOCK_FREE);
+}
+
 static void a_deadline_is_kept(void **state)
 {
 	struct place *p = *state;
@@ -319,6 +337,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_PLACE(busy_names_the_holder),
+		WITH_PLACE(a_look_tells_four_states_apart),
 		WITH_PLACE(a_deadline_is_kept),
 		WITH_PLACE(a_long_wait_is_told_of_once),
 		WITH_PLACE(death_wakes_the_waiter),
