@@ -371,6 +371,32 @@ sparse() {
     assert_match "$(git ls-tree "$(shadow_ref)" nested)" '^160000 commit'
 }
 
+@test "facts: a nested repository that was recorded is recorded anew, whatever wildcard names it" {
+    make_repo
+    mkdir sub
+    git init -q sub/nested
+    git -C sub/nested commit -q --allow-empty -m inside
+    must git-shadow-commit save
+    local spec
+    # git add passes over it where the wildcard ends in its name.
+    for spec in '*/nested' 'sub/*' 'sub/neste?' ':(glob)**/nested' ':!src'; do
+        git -C sub/nested commit -q --allow-empty -m "for $spec"
+        must git-shadow-commit save --json -- "$spec"
+        assert_equal "$(json skipped.0.reason <<<"$output")" 'nested repository'
+        assert_equal "$(git rev-parse "$(shadow_ref):sub/nested")" "$(git -C sub/nested rev-parse HEAD)" "with $spec"
+    done
+    # One that cannot be added stays, and is told of; one that is gone is gone.
+    local before
+    before=$(git rev-parse "$(shadow_ref):sub/nested")
+    git -C sub/nested update-ref -d HEAD
+    must git-shadow-commit save --json --allow-unchanged -- '*/nested'
+    assert_match "$output" '"path": ?"sub/nested"'
+    assert_equal "$(git rev-parse "$(shadow_ref):sub/nested")" "$before"
+    rm -rf sub/nested
+    must git-shadow-commit save -- '*/nested'
+    assert_equal "$(git ls-tree "$(shadow_ref)" sub/nested)" ''
+}
+
 @test "facts: a nested repository without a commit is left out and listed" {
     make_repo
     git init -q nested

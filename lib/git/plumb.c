@@ -345,6 +345,11 @@ static int add_by_halves(struct plumb *plumb, char *const *paths, size_t count, 
 	return add_by_halves(plumb, paths + count / 2, count - count / 2, fail);
 }
 
+int plumb_add_exact(struct plumb *plumb, const struct argv *paths, struct fail *fail)
+{
+	return add_by_halves(plumb, paths->items, paths->count, fail);
+}
+
 /* What is not in the index yet, in parts: the worst paths alone stay out. */
 static int add_without_the_worst(struct plumb *plumb, const char *const *pathspecs, size_t count,
 				 struct fail *fail)

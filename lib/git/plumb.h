@@ -86,6 +86,9 @@ int plumb_ignored(struct plumb *plumb, const struct argv *paths, struct argv *ig
 int plumb_add(struct plumb *plumb, const char *const *pathspecs, size_t count, struct argv *failed,
 	      struct fail *fail);
 
+/* The same for exactly these paths, from the top; what git cannot add stays as it is. */
+int plumb_add_exact(struct plumb *plumb, const struct argv *paths, struct fail *fail);
+
 /*
  * Where a .gitattributes is no file in the work tree, git goes by the index. One
  * that was deleted, or became a symlink, must not go on converting what is added

@@ -619,6 +619,40 @@ static bool is_exclusion(const char *spec)
 	return false;
 }
 
+static bool is_repository(const struct capture *c, const char *path)
+{
+	char *inner = mem_printf("%s/%s/.git", c->repo->work_tree, path);
+	struct stat st;
+	bool found = lstat(inner, &st) == 0;
+
+	free(inner);
+	return found;
+}
+
+/*
+ * A repository that the index does not have is "name/" to git's wildcards, and one that
+ * ends in a name ("neste[d]") passes over it. In the last checkpoint it is a file's
+ * equal, and was named there: it is taken by its name. Names from `known` on are those
+ * that only the last checkpoint has.
+ */
+static int add_passed_over(struct capture *c, const struct oid *on_tree, const struct argv *names,
+			   size_t known, struct fail *fail)
+{
+	struct argv over = ARGV_INIT;
+
+	for (size_t i = known; i < names->count && fail->kind == 0; i++) {
+		struct tree_entry then;
+
+		if (is_repository(c, names->items[i]) &&
+		    lookup(c, on_tree, names->items[i], &then, fail) == 0 && then.mode == 0160000)
+			argv_push(&over, names->items[i]);
+	}
+	if (fail->kind == 0)
+		plumb_add_exact(&c->plumb, &over, fail);
+	argv_release(&over);
+	return fail->kind;
+}
+
 /*
  * The files, now and in the last checkpoint, that pathspecs mean which only git
  * understands. What is only excluded is excluded from all; git's commands do not
@@ -628,6 +662,7 @@ static int name_by_git(struct capture *c, const struct capture_options *options,
 		       struct argv *names, struct fail *fail)
 {
 	struct argv given = ARGV_INIT;
+	size_t known = 0;
 	bool all = true;
 
 	for (size_t i = 0; i < options->path_count; i++) {
@@ -638,10 +673,14 @@ static int name_by_git(struct capture *c, const struct capture_options *options,
 		argv_push(&given, ":/");
 		argv_push(specs, ":/");
 	}
-	if (add_all(c, specs, fail) == 0 &&
-	    plumb_names(&c->plumb, (const char *const *)given.items, given.count, names, fail) == 0)
+	if (add_all(c, specs, fail) == 0 && plumb_names(&c->plumb, (const char *const *)given.items,
+							given.count, names, fail) == 0) {
+		known = names->count;
 		plumb_last_names(&c->plumb, (const char *const *)given.items, given.count, names,
 				 fail);
+	}
+	if (fail->kind == 0)
+		add_passed_over(c, &options->on_tree, names, known, fail);
 	argv_release(&given);
 	return fail->kind;
 }
@@ -671,16 +710,6 @@ static int tell_ignored(struct capture *c, const struct argv *paths, const struc
 	return fail->kind;
 }
 
-static bool is_repository(const struct capture *c, const char *path)
-{
-	char *inner = mem_printf("%s/%s/.git", c->repo->work_tree, path);
-	struct stat st;
-	bool found = lstat(inner, &st) == 0;
-
-	free(inner);
-	return found;
-}
-
 /* Files by name: each is set, or gone. What is the same is a peer's to change. */
 static int take_files(struct capture *c, const struct oid *on_tree, const struct argv *names,
 		      const struct oid *tree, struct fail *fail)
@@ -693,10 +722,7 @@ static int take_files(struct capture *c, const struct oid *on_tree, const struct
 		if (lookup(c, tree, names->items[i], &now, fail) < 0 ||
 		    lookup(c, on_tree, names->items[i], &then, fail) < 0)
 			break;
-		/*
-		 * git's wildcards pass over a repository that the index does not have: it
-		 * stays as it was recorded, and is told of.
-		 */
+		/* A repository that git cannot add stays as it was recorded, and is told of. */
 		if (!now.mode && then.mode == 0160000 && is_repository(c, names->items[i])) {
 			if (!left_out(c, names->items[i], 0))
 				add_skip(c, names->items[i], reason_nested);
