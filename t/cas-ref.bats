@@ -432,12 +432,12 @@ verbose() {
     requires strace
     make_commits
     git update-ref refs/heads/topic "$B"
-    must strace -f -o trace -e trace=execve,clone,fork,vfork git-cas-ref refs/heads/topic main topic
-    assert_equal "$(grep -c 'execve' trace)" 1
-    refute grep -q 'fork\|clone' trace
+    must strace -f -o trace -e trace=execve,clone,clone3,fork,vfork git-cas-ref refs/heads/topic main topic
+    assert_equal "$(grep -cE ' execve\(' trace)" 1 'programs'
+    assert_equal "$(grep -cE ' (clone3?|v?fork)\(' trace)" 0 'processes and threads'
     holds refs/heads/topic "$A"
-    must strace -f -o trace -e trace=execve,clone,fork,vfork git-cas-ref HEAD "$B" "$A"
-    assert_equal "$(grep -c 'execve' trace)" 1
+    must strace -f -o trace -e trace=execve,clone,clone3,fork,vfork git-cas-ref HEAD "$B" "$A"
+    assert_equal "$(grep -cE ' (execve|clone3?|v?fork)\(' trace)" 1 'programs, processes and threads'
     holds refs/heads/main "$B"
 }
 

@@ -388,7 +388,7 @@ $(git_tree)"
         must strace -f -qq -o trace -e trace=execve,clone,clone3,fork,vfork,unlinkat \
             git-interlock agent-hook claude-code <input
         assert_equal "$(newest message | head -c ${#event})" "$event"
-        assert_equal "$(grep -c execve trace)" 1 'programs'
+        assert_equal "$(grep -cE '\bexecve\(' trace)" 1 'programs'
         # A thread is no process.
         assert_equal "$(grep -E '(clone3?|v?fork)\(' trace | grep -vc CLONE_THREAD)" 0 'processes'
     done
