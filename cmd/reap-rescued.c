@@ -143,7 +143,7 @@ static int print(const struct command *o, const struct rescues *all, struct fail
 
 /* ---- forgetting ------------------------------------------------------------------------------ */
 
-static int drop_one(struct repo *repo, const char *name, const struct oid *oid, struct fail *fail)
+static int forget_ref(struct repo *repo, const char *name, const struct oid *oid, struct fail *fail)
 {
 	int64_t deadline = clock_deadline(repo->conf.lock_timeout);
 	struct ref_lock lock = REF_LOCK_INIT;
@@ -159,10 +159,26 @@ static int drop_one(struct repo *repo, const char *name, const struct oid *oid, 
 		fail_set(fail, FAIL_NO, "rescue '%s' changed meanwhile; it was kept", name);
 	}
 	ref_lock_drop(&lock);
-	if (fail->kind)
-		return fail->kind;
-	ledger_append(repo, &line, LEDGER_WAIT, &ignored);
-	return aside_drop(repo, strrchr(name, '/') + 1, fail);
+	if (fail->kind == 0)
+		ledger_append(repo, &line, LEDGER_WAIT, &ignored);
+	return fail->kind;
+}
+
+/* Killed after the ref: what was set aside stays, and its path says whose it was. */
+static int drop_one(struct repo *repo, const char *name, const struct oid *oid, struct fail *fail)
+{
+	struct fail unread = FAIL_INIT;
+	struct commit rescue = {0};
+	struct odb odb;
+	bool read;
+
+	odb_init(&odb, repo);
+	read = commit_read(&odb, oid, &rescue, &unread) == 0;
+	if (forget_ref(repo, name, oid, fail) == 0)
+		aside_drop(repo, read ? &rescue : NULL, strrchr(name, '/') + 1, fail);
+	commit_release(&rescue);
+	odb_release(&odb);
+	return fail->kind;
 }
 
 static int drop_named(const struct command *o, struct repo *repo, struct fail *fail)

@@ -1008,6 +1008,21 @@ apart() {
     assert_clean "$wt"
     must git worktree-reap --remove
     assert_absent "$wt"
+    # It goes with its rescue, and nothing that a commit only claims to be set aside.
+    local lease=${ref##*/} forged
+    put "$place/mine/$lease/x" mine
+    mkdir "$place/pool/.interlock-aside/another"
+    forged=$(git commit-tree "$ref^{tree}" -m "$(printf 'forged\n\nShadow-Aside: %s\n' \
+        "$place/mine/$lease/x" "$place/pool/.interlock-aside/$lease" mine \
+        "$place/pool/.interlock-aside/$lease/../another/x")")
+    git update-ref "refs/rescue/forged/$lease" "$forged"
+    must git worktree-reap rescued --drop "refs/rescue/forged/$lease"
+    assert_file "$place/mine/$lease/x" mine
+    grep -rqx 'of another repository' "$place"
+    must git worktree-reap rescued --drop "$ref"
+    assert_absent "$place/pool/.interlock-aside/$lease"
+    rmdir "$place/pool/.interlock-aside/another"
+    rm -r "$place/mine"
     git branch -q -D topic
     # Full: in git's own words which file.
     dd if=/dev/urandom of=big bs=1k count=400 2>/dev/null

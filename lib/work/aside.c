@@ -7,6 +7,7 @@
 #include "index.h"
 #include "name.h"
 #include "operation.h"
+#include "quote.h"
 #include "spawn.h"
 
 #include <dirent.h>
@@ -602,7 +603,66 @@ int aside_submodules(struct slot *slot, struct repo *slot_repo, const char *leas
 	return fail->kind;
 }
 
-int aside_drop(struct repo *repo, const char *lease, struct fail *fail)
+/*
+ * The directory of the slots in "<dir>/.interlock-aside/<lease>/<name>"; NULL for any other
+ * place. A commit can say what it likes: nothing else is ever deleted for it.
+ */
+static char *directory_of_place(const char *place, const char *lease)
+{
+	char *middle = mem_printf("/" BESIDE "/%s/", lease), *dir = NULL;
+	const char *slash = strrchr(place, '/');
+	size_t n = strlen(middle), end = slash ? (size_t)(slash - place) + 1 : 0;
+
+	if (place[0] == '/' && slash[1] && end >= n && !memcmp(place + end - n, middle, n))
+		dir = end > n ? mem_dup(place, end - n) : mem_strdup("/");
+	free(middle);
+	return dir;
+}
+
+static int drop_beside(const char *dir, const char *lease, struct fail *fail)
+{
+	int top = file_open_dir(AT_FDCWD, dir, fail);
+	int fd = top < 0 ? top : file_open_dir(top, BESIDE, fail);
+
+	if (fd >= 0) {
+		erase_tree(fd, lease, fail);
+		close(fd);
+		unlinkat(top, BESIDE, AT_REMOVEDIR); /* others' may be in it */
+	}
+	if (top >= 0)
+		close(top);
+	if (fail->kind == FAIL_GONE)
+		fail_clear(fail);
+	return fail->kind;
+}
+
+/* They all lie in one directory, but where somebody moved the slots between two rescues. */
+static int drop_named_beside(const struct commit *rescue, const char *lease, struct fail *fail)
+{
+	const char *value;
+	size_t len;
+
+	for (size_t n = 0;
+	     fail->kind == 0 && (value = commit_trailer_nth(rescue, "Shadow-Aside", n, &len));
+	     n++) {
+		char *quoted = mem_dup(value, len), *dir;
+		struct bytes place = BYTES_INIT;
+
+		if (*quoted != '"' || !unquote_c(quoted, &place)) {
+			bytes_clear(&place);
+			bytes_adds(&place, quoted);
+		}
+		dir = directory_of_place(place.data, lease);
+		if (dir)
+			drop_beside(dir, lease, fail);
+		free(dir);
+		bytes_release(&place);
+		free(quoted);
+	}
+	return fail->kind;
+}
+
+int aside_drop(struct repo *repo, const struct commit *rescue, const char *lease, struct fail *fail)
 {
 	int dir;
 
@@ -611,7 +671,8 @@ int aside_drop(struct repo *repo, const char *lease, struct fail *fail)
 	dir = repo_state_dir(repo, "aside", fail);
 	if (dir < 0)
 		return dir;
-	erase_tree(dir, lease, fail);
+	if (erase_tree(dir, lease, fail) == 0 && rescue)
+		drop_named_beside(rescue, lease, fail);
 	close(dir);
 	return fail->kind;
 }

@@ -17,6 +17,7 @@
 #define ASIDE_H
 
 #include "argv.h"
+#include "commit.h"
 #include "slot.h"
 
 /* `lease` is whose rescue it belongs to, everywhere: one file name. */
@@ -38,8 +39,12 @@ int aside_path(struct slot *slot, const char *lease, const char *path, struct ar
 /* All that lies aside for a lease, also of a run that was killed. */
 int aside_list(struct slot *slot, const char *lease, struct argv *places, struct fail *fail);
 
-/* Deletes what lies aside in the common directory for a lease whose rescue is dropped. */
-int aside_drop(struct repo *repo, const char *lease, struct fail *fail);
+/*
+ * Deletes what lies aside for a lease whose rescue is dropped: in the common directory, and
+ * beside slots where `rescue` (NULL when it cannot be read) says that it is.
+ */
+int aside_drop(struct repo *repo, const struct commit *rescue, const char *lease,
+	       struct fail *fail);
 
 /*
  * After the slot was brought to another commit: submodules that stayed in it are checked out
