@@ -682,6 +682,44 @@ message')
     must git push -q ../gate.git HEAD:refs/heads/other
 }
 
+@test "G6: install --global: a push into a worktree (updateInstead) is what it was, with and without its hook" {
+    make_repo
+    older_git
+    must git-interlock install --global
+    local into=$PWD.into main
+    git init -q -b main "$into"
+    git -C "$into" config receive.denyCurrentBranch updateInstead
+    # Into one that has no commit yet, then a change; an ignored file and an untracked one stay.
+    must git push -q "$into" main
+    assert_equal "$(git -C "$into" status --porcelain)" ''
+    echo untracked >"$into/mine"
+    put src/main.c 'int changed;'
+    git commit -qam changed
+    must git push -q "$into" main
+    assert_file "$into/src/main.c" 'int changed;'
+    assert_equal "$(git -C "$into" status --porcelain)" '?? mine'
+    # What is not committed there is never overwritten, staged or not, in whatever file.
+    main=$(git rev-parse main)
+    git commit -q --allow-empty -m next
+    echo theirs >>"$into/src/main.c"
+    refute git push "$into" main
+    git -C "$into" add -A
+    refute git push "$into" main
+    assert_equal "$(git -C "$into" rev-parse main)" "$main"
+    assert_equal "$(tail -n 1 "$into/src/main.c")" theirs
+    git -C "$into" rm -q --cached -r .
+    refute git push "$into" main
+    git -C "$into" reset -q --hard
+    # A hook of its own that comes later is asked instead.
+    hook "$into/.git/hooks/push-to-checkout" 'echo "asked for $1" >asked; exit 1'
+    refute git push "$into" main
+    assert_file "$into/.git/asked" "asked for $(git rev-parse main)"
+    hook "$into/.git/hooks/push-to-checkout" 'git read-tree -u -m HEAD "$1"'
+    must git push -q "$into" main
+    assert_equal "$(git -C "$into" rev-parse main)" "$(git rev-parse main)"
+    must git-interlock uninstall --global
+}
+
 @test "G6: installed for a repository and then for the user: each once, and in no circle" {
     make_repo
     older_git

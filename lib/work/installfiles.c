@@ -16,23 +16,37 @@
 #define FORMER HOOKCHAIN_FORMER
 
 /*
- * Every name that git calls. push-to-checkout is not among them: that it is there changes
- * what git does. It is linked when the other directory has it, and so is everything else
- * there that can be run: `git hook run` takes any name.
+ * Every name that git calls. That a push-to-checkout is there changes what git does, which
+ * hooks/chain.c makes good. What else can be run in the other directory is linked, too:
+ * `git hook run` takes any name.
  */
-static const char *const hook_names[] = {"applypatch-msg",     "pre-applypatch",
-					 "post-applypatch",    "pre-commit",
-					 "pre-merge-commit",   "prepare-commit-msg",
-					 "commit-msg",	       "post-commit",
-					 "pre-rebase",	       "post-checkout",
-					 "post-merge",	       "pre-push",
-					 "pre-receive",	       "update",
-					 "post-receive",       "post-update",
-					 "pre-auto-gc",	       "post-rewrite",
-					 "sendemail-validate", "reference-transaction",
-					 "post-index-change",  "proc-receive",
-					 "p4-changelist",      "p4-prepare-changelist",
-					 "p4-post-changelist", "p4-pre-submit"};
+static const char *const hook_names[] = {"applypatch-msg",
+					 "pre-applypatch",
+					 "post-applypatch",
+					 "pre-commit",
+					 "pre-merge-commit",
+					 "prepare-commit-msg",
+					 "commit-msg",
+					 "post-commit",
+					 "pre-rebase",
+					 "post-checkout",
+					 "post-merge",
+					 "pre-push",
+					 "pre-receive",
+					 "update",
+					 "post-receive",
+					 "post-update",
+					 "pre-auto-gc",
+					 "post-rewrite",
+					 "sendemail-validate",
+					 "reference-transaction",
+					 "post-index-change",
+					 "proc-receive",
+					 "push-to-checkout",
+					 "p4-changelist",
+					 "p4-prepare-changelist",
+					 "p4-post-changelist",
+					 "p4-pre-submit"};
 
 void install_act_add(struct install_acts *acts, enum act_kind kind, const char *dir,
 		     const char *name, const char *value)
